@@ -1,0 +1,1 @@
+"""kdump-fence: hears from crashed nodes and answers cluster managers, graded by evidence."""

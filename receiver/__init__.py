@@ -1,0 +1,1 @@
+"""kdump-receiver: the central server that takes kernel crash dumps from unmodified kdump clients."""

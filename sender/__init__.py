@@ -1,0 +1,1 @@
+"""kdump: configures, propagates, loads and captures on the host that may crash."""
