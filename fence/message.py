@@ -1,7 +1,7 @@
 """The fence_kdump datagram: a node says that its capture kernel is running.
 
 Source of the header: fence-agents 4.12.1, agents/kdump/message.h. The C struct is sent as it lies in memory,
-so both byte orders are met on the wire. The extension behind it is ours: docs/fence-protocol.md has the layout.
+so both byte orders are met on the wire. The extension behind it is ours: docs/fence-protocol.md.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def decode_untrusted(data: bytes) -> Message:
     """Read one datagram from the network.
 
     Raises:
-        JunkError: it does not begin with a fence_kdump v1 header (nor a drill's). Nothing else is ever raised.
+        JunkError: it does not begin with a fence_kdump v1 header (nor a drill's). Raises nothing else.
     """
     if data in (LITTLE, BIG):
         return PLAIN
@@ -203,7 +203,7 @@ def encode(message: Message, key: bytes | None = None) -> bytes:
     ``signature`` and ``flaw`` of the message are not looked at.
 
     Raises:
-        ValueError: a field does not fit its layout, or a key is given without node, session, sequence and time.
+        ValueError: a field does not fit its layout; a key is given, but not node, session, sequence and time.
     """
     values = _values(message)
     if key is not None and not values.keys() >= SIGNED_FIELDS:
