@@ -1,0 +1,1 @@
+"""The index over the spool, made anew from it at any time."""

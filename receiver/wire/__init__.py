@@ -1,0 +1,1 @@
+"""What a client says, sans-IO: words, commands, paths, answers."""
