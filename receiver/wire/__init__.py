@@ -1,1 +1,1 @@
-"""What a client says, sans-IO: words, commands, paths, answers."""
+"""What a kdump client says, decided without waiting, opening or logging anything."""
