@@ -1,1 +1,1 @@
-"""The index over the spool, made anew from it at any time."""
+"""The index over the spool."""

@@ -123,3 +123,8 @@ def store(root: Path, manifest: Manifest) -> None:
 def as_json(manifest: Manifest) -> bytes:
     """The manifest for programs: one line of JSON."""
     return _ADAPTER.dump_json(manifest)
+
+
+def from_json(document: str | bytes) -> Manifest:
+    """The manifest that `as_json` wrote."""
+    return _ADAPTER.validate_json(document)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from receiver.dump.facts import Facts
+from receiver.dump.facts import Facts, facts_untrusted
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import DUMPS
 from receiver.dump.verdict import Judgement, Verdict, judge_untrusted
