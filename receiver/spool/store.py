@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from receiver.dump.facts import Facts, facts_untrusted
+from receiver.dump.facts import Facts
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import DUMPS
 from receiver.dump.verdict import Judgement, Verdict, judge_untrusted
-from receiver.durable import sync_directory
 from receiver.spool import attempts, incoming, manifest
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool, with_facts
@@ -55,7 +54,9 @@ def commit(spool: Spool, directory: str, arrived: Arrived) -> tuple[Manifest, St
         files = attempts.arranged(dump.files, file)
         for before, after in zip(dump.files, files, strict=False):
             if before.name != after.name:
-                os.link(path / before.name, path / after.name)  # a second name first: nothing is ever without one
+                os.link(
+                    path / before.name, path / after.name
+                )  # a second name first: nothing is ever without one
         stored = files[-1]
         arrived.path.rename(path / stored.name)
         dump = summed_up(replace(dump, files=tuple(files)), judgement.facts if stored.core else None)

@@ -49,8 +49,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._sftp.connection_made(self._channel)
         return True
 
-    def _make_files(self, channel: asyncssh.SSHServerChannel[bytes]) -> Files:
-        self._files = Files(channel, self._door, self._identity)
+    def _make_files(self, _channel: asyncssh.SSHChannel[bytes]) -> Files:
+        self._files = Files(self._channel, self._door, self._identity)
         return self._files
 
     def session_started(self) -> None:
