@@ -199,7 +199,7 @@ class Server:
 
 
 def _log(event: Event) -> None:
-    log.log(logging.WARNING if event.alarming else logging.INFO, "%s", line(event))
+    log.log(event.level, "%s", line(event))
 
 
 def set_up_logging() -> None:
@@ -209,6 +209,7 @@ def set_up_logging() -> None:
     handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("asyncssh").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def serve(settings: Settings, listen_on: tuple[str, ...]) -> None:

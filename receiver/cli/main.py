@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def group(ctx: click.Context, file: Path | None, root: Path | None) -> None:
 
     Without a verb: list the dumps.
     """
+    os.umask(0o077)  # what we write is ours alone; dumps hold the memory of machines
     ctx.obj = Context(load(file, root=root), file)
     if ctx.invoked_subcommand is None:
         ctx.invoke(dumps.list_dumps)

@@ -82,7 +82,9 @@ def test_the_image_is_that_of_makedumpfile(data: Path, tmp_path: Path) -> None:
     ours = image(rearranger, [stream[at : at + 4999] for at in range(0, len(stream), 4999)])
     theirs = tmp_path / "vmcore"
     with (data / "vmcore.flat").open("rb") as flat:
-        subprocess.run(["makedumpfile", "-R", str(theirs)], stdin=flat, check=True, timeout=60, capture_output=True)
+        subprocess.run(
+            ["makedumpfile", "-R", str(theirs)], stdin=flat, check=True, timeout=60, capture_output=True
+        )
     assert ours == theirs.read_bytes()
     assert rearranger.ended
     assert rearranger.trailing == 0
@@ -95,21 +97,23 @@ def test_bytes_after_the_end_are_counted_and_dropped() -> None:
     assert rearranger.trailing == 4
 
 
-@pytest.mark.parametrize(
-    ("offset", "size"), [(-2, 10), (-1, 10), (0, 0), (0, -1), (5, -(1 << 63))], ids=str
-)
+@pytest.mark.parametrize(("offset", "size"), [(-2, 10), (-1, 10), (0, 0), (0, -1), (5, -(1 << 63))], ids=str)
 def test_a_record_that_no_makedumpfile_writes_is_malformed(offset: int, size: int) -> None:
     """Negative offsets and sizes that are not positive: the message says which record, where."""
     start = flattened.stream([(0, b"good")], end=False)
     record = offset.to_bytes(8, "big", signed=True) + size.to_bytes(8, "big", signed=True)
-    with pytest.raises(Malformed, match=f"record 1, at byte {HEADER_SIZE + 20} of the stream, has offset {offset}"):
+    with pytest.raises(
+        Malformed, match=f"record 1, at byte {HEADER_SIZE + 20} of the stream, has offset {offset}"
+    ):
         image(Rearranger(LIMIT), [start + record])
 
 
 def test_a_record_beyond_the_limit_is_refused_before_a_byte_of_it_is_written() -> None:
     """A hostile offset would make a file of exabytes."""
     rearranger = Rearranger(1 << 20)
-    with pytest.raises(TooLarge, match="reaches to byte 4611686018427387908 of the dump; the limit is 1048576"):
+    with pytest.raises(
+        TooLarge, match="reaches to byte 4611686018427387908 of the dump; the limit is 1048576"
+    ):
         image(rearranger, [flattened.stream([(0, b"good"), (1 << 62, b"evil")])])
     assert rearranger.size == 4
 
