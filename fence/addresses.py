@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 Network = IPv4Network | IPv6Network
+NOBODY: Set[str] = frozenset()
 
 
 def canonical(text: str) -> str | None:
@@ -61,17 +62,14 @@ class Addresses:
         """The addresses of ``owner``."""
         return self._of.get(owner, ((), ()))[0]
 
-    def owner(self, address: str) -> str | None:
-        """The one owner of an address as the kernel writes it; None where there is none, or more than one."""
+    def owners(self, address: str) -> Set[str]:
+        """Whose an address, as the kernel writes it, is."""
         owners = self._exact.get(address)
-        if owners is None and self._networks:
-            owners = self._by_network(address)
-        if owners and len(owners) == 1:
-            (found,) = owners
-            return found
-        return None
+        if owners is None:
+            return self._by_network(address) if self._networks else NOBODY
+        return owners
 
-    def _by_network(self, address: str) -> set[str] | None:
+    def _by_network(self, address: str) -> Set[str]:
         parsed = ip_address(address)
         bits = parsed.max_prefixlen
         number = int(parsed)
@@ -81,4 +79,4 @@ class Addresses:
             owners = self._networks[parsed.version, length].get(network)
             if owners:
                 return owners
-        return None
+        return NOBODY

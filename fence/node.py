@@ -99,7 +99,7 @@ UPLOAD_PHASES = {
 ENDED = (State.SAVED, State.FAILED)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """The state of one node; every method that changes it returns what happened."""
 

@@ -86,6 +86,7 @@ class Changes:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
+    events: list[Event]
 
 
 class Table:
@@ -103,6 +104,7 @@ class Table:
         self._unknown_max = unknown_max
         self._called: dict[str, str] = {}  # name or id, in lower case ▸ name
         self._addresses = Addresses()
+        self._asked = Addresses()  # of nodes only asked for: they never take one from a configured node
         self._calm = Calm()
         self._timers: list[tuple[float, str]] = []
         self._timed: set[str] = set()
@@ -117,45 +119,47 @@ class Table:
         for name in removed:
             self._remove(name)
         added, changed = [], []
+        events: list[NodeEvent] = []
         for name, entry in wanted.items():
             member = self.members.get(name)
             if member is None:
                 added.append(name)
-                self._add(entry, now)
+                events += self._add(entry, now)
             elif member.listed != entry:
                 changed.append(name)
-                self._relist(member, entry)
-        return Changes(tuple(sorted(added)), tuple(removed), tuple(sorted(changed)))
+                events += self._relist(member, entry, now)
+        told = self._tell(events, now)
+        return Changes(tuple(sorted(added)), tuple(removed), tuple(sorted(changed)), told)
 
-    def adopt(self, listed: Listed, now: float) -> bool:
-        """Watch a node that was asked for; what its addresses just sent becomes its own. False: no room."""
+    def adopt(self, listed: Listed, addresses: Iterable[str], now: float) -> Heard:
+        """Watch a node that was asked for. Nothing comes of it where there is no room."""
         if sum(member.listed.source == ASKED for member in self.members.values()) >= ADOPTED_MAX:
-            return False
-        member = self._add(listed, now)
-        for address in listed.addresses:
-            sender = self.unknown.pop(address, None)
-            if sender is not None:
-                member.node.heard(Beat(heard_from=address), now, sender.at)
-        self._time(member.node)
-        return True
+            return NOTHING
+        events = self._add(listed, now)
+        events += self._place(self.members[listed.name], addresses, now)
+        return Heard(self.members[listed.name].node, self._tell(events, now))
 
-    def resolved(self, name: str, addresses: Iterable[str]) -> None:
+    def resolved(self, name: str, addresses: Iterable[str], now: float) -> Heard:
         """What the node's names resolve to by now; its literal addresses stay."""
-        listed = self.members[name].listed
-        every = dict.fromkeys((*listed.addresses, *addresses))
-        self._addresses.put(name, every, listed.networks)
+        member = self.members[name]
+        return Heard(member.node, self._tell(self._place(member, addresses, now), now))
 
     def find(self, called: str) -> Node | None:
         """The node of this name, id or address."""
         name = self._called.get(called.lower())
         if name is None:
             address = canonical(called)
-            name = self._addresses.owner(address) if address else None
+            name = self.owner(address) if address else None
         return self.members[name].node if name is not None else None
+
+    def owner(self, address: str) -> str | None:
+        """The node that sends from a canonical address; None where there is none, or more than one."""
+        owners = self._addresses.owners(address) or self._asked.owners(address)
+        return next(iter(owners)) if len(owners) == 1 else None
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """Where the node may send from."""
-        return self._addresses.of(name)
+        return self._addresses.of(name) or self._asked.of(name)
 
     # What arrives
 
@@ -239,7 +243,7 @@ class Table:
 
     def _sender(self, message: Message, datagram: Datagram, at: float, alarms: tuple[Alarm, ...]) -> _Found:
         """By its source address; an unsigned claim to be another node we know is a contradiction."""
-        owner = self._addresses.owner(datagram.address)
+        owner = self.owner(datagram.address)
         if owner is None:
             self._stranger(message, datagram, at)
             return _Found(alarms=alarms, over=True, counted="unknown")
@@ -269,27 +273,46 @@ class Table:
 
     # How it is kept
 
-    def _add(self, listed: Listed, now: float) -> Member:
+    def _add(self, listed: Listed, now: float) -> list[NodeEvent]:
         node = Node(listed.name, listed.rules, since=now)
         self._recall(node, now)
         member = self.members[listed.name] = Member(listed, node, {})
-        self._relist(member, listed)
+        events = self._relist(member, listed, now)
         self._time(node)
-        return member
+        return events
 
-    def _relist(self, member: Member, listed: Listed) -> None:
+    def _relist(self, member: Member, listed: Listed, now: float) -> list[NodeEvent]:
         self._uncall(member.listed)
+        kept = self.addresses(listed.name) if listed.names else ()
+        if listed.source != ASKED:
+            self._asked.drop(listed.name)
         member.listed, member.node.rules = listed, listed.rules
         member.keys = {key_id(key): key for key in listed.keys}
         for called in (listed.name, listed.id):
             if called:
                 self._called[called.lower()] = listed.name
-        kept = self._addresses.of(listed.name) if listed.names else ()
-        self._addresses.put(listed.name, dict.fromkeys((*listed.addresses, *kept)), listed.networks)
+        return self._place(member, kept, now)
+
+    def _place(self, member: Member, addresses: Iterable[str], now: float) -> list[NodeEvent]:
+        """The node has these addresses. What a stranger sent from one of them was the node's."""
+        listed, node = member.listed, member.node
+        every = tuple(dict.fromkeys((*listed.addresses, *addresses)))
+        if listed.source == ASKED:
+            self._asked.put(node.name, every)
+        else:
+            self._addresses.put(node.name, every, listed.networks)
+        events: list[NodeEvent] = []
+        for address in every:
+            if address in self.unknown and self.owner(address) == node.name:
+                sender = self.unknown.pop(address)
+                events += node.heard(Beat(heard_from=address, hints=False), now, sender.at)
+        self._time(node)
+        return events
 
     def _remove(self, name: str) -> None:
         self._uncall(self.members.pop(name).listed)
         self._addresses.drop(name)
+        self._asked.drop(name)
         self._calm.forget(name)
 
     def _uncall(self, listed: Listed) -> None:
