@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -19,6 +20,7 @@ from fence.table import Changes, Datagram, Heard, Table
 from fence.waits import Waits
 
 TICK_SECONDS = 1.0
+log = logging.getLogger("kdump-fence")
 
 
 class Daemon:
@@ -180,4 +182,7 @@ class Daemon:
     def _recall(self, node: Node, now: float) -> None:
         clock_id, line = self._remembered.get(node.name, ("", ""))
         if line:
-            standing.recall(node, line, now, self.wall(), same_clock=clock_id == self._clock_id)
+            try:
+                standing.recall(node, line, now, self.wall(), same_clock=clock_id == self._clock_id)
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("node.forgotten node=%s reason=%r", node.name, error)

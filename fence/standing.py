@@ -66,6 +66,7 @@ def recall(node: Node, text: str, now: float, wall: float, *, same_clock: bool) 
     state, liveness = State(row["state"]), Liveness(row["liveness"])
     drill_wall, drill_grade = row["drill_wall"], Grade(row["drill_grade"])
     since, alive_at, alive_by = float(row["since"]), row["alive_at"], row["alive_by"]
+    heard_from, signed_with = row["heard_from"], row["signed_with"]
     if not same_clock:
         # A message of the last session can only be told to be newer than that life if it was heard after it.
         sessions.closed = sessions.closed or Grade.SIGNED not in seen
@@ -74,7 +75,7 @@ def recall(node: Node, text: str, now: float, wall: float, *, same_clock: bool) 
         crash.since = None if crash.since is None else now
         state = State.SILENT if state is State.DUMPING else state
     node.state, node.since, node.seen = state, since, seen
-    node.heard_from, node.signed_with = row["heard_from"], row["signed_with"]
+    node.heard_from, node.signed_with = heard_from, signed_with
     node.liveness, node.alive_at, node.alive_by = liveness, alive_at, alive_by
     node.drill_at = None if drill_wall is None else now - (wall - drill_wall)
     node.drill_grade, node.crash, node.sessions, node.changed = drill_grade, crash, sessions, False
