@@ -28,7 +28,7 @@ class Calm:
 
     def pass_on(self, events: list[NodeEvent], now: float) -> list[Event]:
         """Those that may be told now."""
-        passed = [told for event in events if (told := self._one(event, now)) is not None]
+        passed: list[Event] = [told for event in events if (told := self._one(event, now)) is not None]
         self.withheld += len(events) - len(passed)
         return passed
 

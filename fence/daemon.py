@@ -62,6 +62,8 @@ class Daemon:
                 self._record(heard.events)
         for node in touched:
             self.waits.ring(node, now)
+            if node.urgent:
+                self._keep(node)
 
     def uploading(self, node: Node, upload: Upload, age: float) -> None:
         """A receiver's evidence, ``age`` seconds old."""
@@ -177,7 +179,7 @@ class Daemon:
         line = standing.written(node, self.now(), self.wall())
         self._remembered[node.name] = (self._clock_id, line)
         self.journal.keep(node.name, self._clock_id, line)
-        node.changed = False
+        node.changed = node.urgent = False
 
     def _recall(self, node: Node, now: float) -> None:
         clock_id, line = self._remembered.get(node.name, ("", ""))

@@ -353,11 +353,3 @@ def test_a_signed_message_is_judged_with_the_nodes_own_memory() -> None:
     message = Message(node="n1", session=A, sequence=1000, time=1000)
     assert node.judge(message, 5, 1.0) == Fresh(5)
     assert node.judge(message, 6, 1.0) == Copy()
-
-
-def test_alive_closes_a_session_of_which_no_time_is_known() -> None:
-    """Right after our host booted, nothing tells what of it was sent before."""
-    node = Node("n1", Rules())
-    node.sessions.current = A
-    alive(node, 5)
-    assert node.sessions.closed
