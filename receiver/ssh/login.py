@@ -57,6 +57,13 @@ class Login(asyncssh.SSHServer):
         found = await self._door.off_loop(lambda: self._door.hosts.find(key, self._peer))
         return self._decided(found, "key")
 
+    def validate_certificate(self, certificate: asyncssh.SSHCertificate) -> bool:
+        """A certificate that is valid in itself: may its principal come in?"""
+        authorities = self._door.authorities
+        if authorities is None:
+            return False
+        return self._decided(authorities.decide(certificate, self._peer), "certificate")
+
     def password_auth_supported(self) -> bool:
         return True
 
