@@ -44,21 +44,34 @@ def scan_untrusted(pread: Pread, offset: int, count: int, order: Order) -> Table
     return table
 
 
-def _add(table: Table, piece: bytes, order: Order) -> None:
-    words = array("Q", piece)
+def inside_untrusted(pread: Pread, offset: int, count: int, order: Order, limit: int) -> int:
+    """How many of these descriptors' pages end before byte `limit` of the file. Raises nothing."""
+    inside = 0
+    for piece in chunks(pread, offset, count * DESCRIPTOR_SIZE, _STEP):
+        usable = len(piece) // DESCRIPTOR_SIZE * DESCRIPTOR_SIZE
+        offsets, _, sizes = _columns(piece[:usable], order)
+        inside += sum(
+            at > 0 and end <= limit for at, end in zip(offsets, map(add, offsets, sizes), strict=True)
+        )
+    return inside
+
+
+def _columns(piece: bytes, order: Order) -> tuple[array[int], array[int], array[int]]:
+    """Offsets; sizes and flags as one number each; sizes."""
+    words, halves = array("Q", piece), array("I", piece)
     if order != sys.byteorder:
         words.byteswap()
-    offsets = words[0::3]
-    forms = words[1::3]  # size and flags as one number
+        halves.byteswap()
+    return words[0::3], words[1::3], halves[2::6]
+
+
+def _add(table: Table, piece: bytes, order: Order) -> None:
+    offsets, forms, sizes = _columns(piece, order)
     table.read += len(offsets)
     zero = offsets.count(0)
     table.zero += zero
     if zero == len(offsets):
         return
-    halves = array("I", piece)
-    if order != sys.byteorder:
-        halves.byteswap()
-    sizes = halves[2::6]
     table.first = min(table.first, min(filter(None, offsets)) if zero else min(offsets))
     ends = max(map(add, offsets, sizes))
     table.end = max(table.end, ends)
