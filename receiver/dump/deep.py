@@ -25,6 +25,7 @@ OnProgress = Callable[[int, int], None]  # pages checked, pages in all
 
 WORTH_A_PROCESS = 32 << 20  # bytes of page data; below this one core is done before another has started
 _TABLE_STEP = DESCRIPTOR_SIZE << 13  # bytes of descriptors a batch: 8,192 pages
+_NEEDED = LEGAL_FLAGS - {0}  # flags of pages that a decompressor must open
 _SPAN = 8 << 20  # bytes read at once for pages that lie together
 
 
@@ -53,6 +54,7 @@ class Batch:
 
 def check(
     pread: Pread,
+    file_size: int,
     header: Header,
     count: int,
     *,
@@ -61,11 +63,12 @@ def check(
 ) -> Bad:
     """Decompress all `count` pages, on `workers` cores (all that this process may use). Raises nothing.
 
-    Raw pages and descriptors never written are the structural check's business.
+    Raw pages, pages beyond the file's end and descriptors never written are the
+    structural check's business.
     """
     if workers is None:
         workers = len(os.sched_getaffinity(0))
-    batches = _batches(pread, header, count)
+    batches = _batches(pread, file_size, header, count)
     if workers < 2:
         return _one_by_one(batches, count, on_progress)
     first: list[tuple[int, Batch]] = []
@@ -133,18 +136,18 @@ def _on_all_cores(
     return bad
 
 
-def _batches(pread: Pread, header: Header, count: int) -> Iterator[tuple[int, Batch]]:
+def _batches(pread: Pread, file_size: int, header: Header, count: int) -> Iterator[tuple[int, Batch]]:
     """Batches of compressed pages, each with the number of descriptors behind it or in it."""
     index = 0
     size = count * DESCRIPTOR_SIZE
     for piece in chunks(pread, header.descriptors_offset, size, _TABLE_STEP):
-        pages = _compressed(piece, header.order, index)
+        pages = _compressed(piece, header.order, index, file_size)
         index += len(piece) // DESCRIPTOR_SIZE
         for batch in _together(pread, pages, header.block_size):
             yield index, batch
 
 
-def _compressed(piece: bytes, order: Order, index: int) -> list[tuple[int, int, int, int]]:
+def _compressed(piece: bytes, order: Order, index: int, limit: int) -> list[tuple[int, int, int, int]]:
     """(offset, index, size, flags) of the pages in these descriptors that need a decompressor."""
     words, halves = array("Q", piece[: len(piece) // 8 * 8]), array("I", piece[: len(piece) // 4 * 4])
     if order != sys.byteorder:
@@ -154,7 +157,7 @@ def _compressed(piece: bytes, order: Order, index: int) -> list[tuple[int, int, 
     return [
         (offset, number, size, flags)
         for number, (offset, size, flags) in enumerate(rows, index)
-        if offset and flags and flags in LEGAL_FLAGS
+        if offset and flags in _NEEDED and offset + size <= limit
     ]
 
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from receiver.dump import bitmap, deep, descriptors, diskdump, elf, facts
+from receiver.dump import bitmap, descriptors, diskdump, elf, facts
 from receiver.dump.deep import OnProgress
+from receiver.dump.deep import check as check_pages
 from receiver.dump.descriptors import LEGAL_FLAGS, Table
 from receiver.dump.diskdump import DESCRIPTOR_SIZE, Header
 from receiver.dump.facts import Facts
@@ -31,13 +32,16 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"  # no dump format: nothing can be said
 
 
+NO_FACTS = Facts()
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The verdict, and one sentence that says why."""
 
     verdict: Verdict
     reason: str
-    facts: Facts = Facts()
+    facts: Facts = NO_FACTS
     pages_total: int | None = None  # pages that the file promises
     pages_present: int | None = None  # of them lie inside the file
 
@@ -49,14 +53,14 @@ def judge_untrusted(
     *,
     ended: bool | None,
     stream_bytes: int | None = None,
-    deep_check: bool = False,
+    deep: bool = False,
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Judgement:
     """Judge a file of `size` bytes. Raises nothing, whatever the bytes say.
 
     `ended`: whether the end record of the stream it came in was seen, None where it
-    had none; `stream_bytes` is that stream's length, for the sentence. `deep_check`
+    had none; `stream_bytes` is that stream's length, for the sentence. `deep`
     decompresses every page, on `workers` cores (default: all).
     """
     try:
@@ -65,8 +69,8 @@ def judge_untrusted(
         # A header that has not arrived reads as zeros or ends early; only a stream that ended cannot say so.
         verdict = Verdict.TRUNCATED if ended is False else Verdict.DAMAGED
         judgement = Judgement(verdict, str(error), facts.facts_untrusted(pread, kind))
-    if deep_check and kind is Kind.KDUMP and judgement.verdict is not Verdict.DAMAGED:
-        judgement = _deepened(judgement, pread, workers, on_progress)
+    if deep and kind is Kind.KDUMP and judgement.verdict is not Verdict.DAMAGED:
+        judgement = _deepened(judgement, pread, size, workers, on_progress)
     if ended is False:
         judgement = _unended(judgement, stream_bytes)
     return judgement
@@ -110,7 +114,7 @@ def _judge_kdump(pread: Pread, size: int) -> Judgement:
     if size < table_at:
         return Judgement(Verdict.TRUNCATED, f"the file ends at byte {size:,}, inside its page bitmaps", said)
     first, end = header.pfn_range
-    promised = bitmap.popcount(pread, header.bitmap2.offset, first, end)
+    promised = said.pages_present or bitmap.popcount(pread, header.bitmap2.offset, first, end)
     table = descriptors.scan_untrusted(pread, table_at, promised, header.order)
     verdict, reason = _agreement(pread, size, header, promised, table)
     present = min(table.written, promised)
@@ -120,7 +124,7 @@ def _judge_kdump(pread: Pread, size: int) -> Judgement:
 
 
 def _agreement(pread: Pread, size: int, header: Header, promised: int, table: Table) -> tuple[Verdict, str]:
-    """Whether bitmap, descriptors and size tell the same story: contradictions first, then what is missing."""
+    """Whether bitmap, descriptors and size tell the same story: contradictions first, then gaps."""
     contradiction = _contradiction(pread, header, promised, table)
     if contradiction:
         return Verdict.DAMAGED, contradiction
@@ -165,7 +169,8 @@ def _contradiction(pread: Pread, header: Header, promised: int, table: Table) ->
     if gap and gap % DESCRIPTOR_SIZE == 0 and table.zero == 0:
         beyond = descriptors.scan_untrusted(pread, data, min(gap // DESCRIPTOR_SIZE, 4096), header.order)
         if beyond.written and all(flags in LEGAL_FLAGS and 0 < n <= block for n, flags in beyond.forms):
-            return f"the bitmap counts {promised:,} pages, but {gap // DESCRIPTOR_SIZE:,} more descriptors follow"
+            more = gap // DESCRIPTOR_SIZE
+            return f"the bitmap counts {promised:,} pages, but {more:,} more descriptors follow"
     return ""
 
 
@@ -204,17 +209,15 @@ def _judge_elf(pread: Pread, size: int) -> Judgement:
 
 
 def _deepened(
-    judgement: Judgement, pread: Pread, workers: int | None, on_progress: OnProgress | None
+    judgement: Judgement, pread: Pread, size: int, workers: int | None, on_progress: OnProgress | None
 ) -> Judgement:
     try:
         header = diskdump.parse_untrusted(pread)
     except Malformed:
         return judgement
-    present = judgement.pages_present or 0
     total = judgement.pages_total or 0
-    bad = deep.check(pread, header, total, workers=workers, on_progress=on_progress)
-    missing = total - present
-    if bad.count > missing:
+    bad = check_pages(pread, size, header, total, workers=workers, on_progress=on_progress)
+    if bad.count:
         reason = f"{bad.count:,} of {total:,} pages do not decompress; page {bad.first}: {bad.reason}"
         return replace(judgement, verdict=Verdict.DAMAGED, reason=reason)
     if judgement.verdict is Verdict.COMPLETE:
