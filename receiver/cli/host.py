@@ -26,12 +26,16 @@ def group() -> None:
 
 @group.command()
 @click.argument("name")
-@click.option("--key", required=True, metavar="FILE.pub", help="The host's public key; - reads standard input.")
+@click.option(
+    "--key", required=True, metavar="FILE.pub", help="The host's public key; - reads standard input."
+)
 @click.option("--address", "addresses", multiple=True, metavar="IP|NET", help="Take the key only from there.")
 @click.option("--shared", is_flag=True, help="Many hosts have this key; their addresses tell them apart.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_obj
-def add(context: Context, name: str, key: str, addresses: tuple[str, ...], shared: bool, as_json: bool) -> None:
+def add(
+    context: Context, name: str, key: str, addresses: tuple[str, ...], shared: bool, as_json: bool
+) -> None:
     """Let the host NAME in with its public key."""
     try:
         text = sys.stdin.read() if key == "-" else Path(key).read_text()

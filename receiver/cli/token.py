@@ -69,9 +69,8 @@ def list_tokens(context: Context, as_json: bool) -> int:
     elif not tokens:
         click.echo("No tokens.", err=True)
     for token in [] if as_json else tokens:
-        click.echo(
-            f"{token.id}  {token.uses_left} left  until {token.expires}  {token.host or 'anybody'}  {token.note}".rstrip()
-        )
+        who = token.host or "anybody"
+        click.echo(f"{token.id}  {token.uses_left} left  until {token.expires}  {who}  {token.note}".rstrip())
     return 0 if tokens else NO_MATCH
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from asyncssh.public_key import SSHOpenSSHCertificate
 
 from receiver.failure import Failure
 from receiver.hosts.identity import BadName, Denied, Identity, check_host_name
@@ -40,7 +41,7 @@ class Authorities:
             return {"principals": list(principals or ())}
         return None
 
-    def decide(self, certificate: asyncssh.SSHCertificate, peer: str) -> Identity | Denied:
+    def decide(self, certificate: SSHOpenSSHCertificate, peer: str) -> Identity | Denied:
         """Whose certificate it is. asyncssh has checked signature, type, dates and source-address."""
         signer = certificate.signing_key.get_fingerprint()
         if signer not in self.fingerprints:
@@ -49,7 +50,9 @@ class Authorities:
             return Denied("the certificate has a force-command, which means nothing here")
         principals = list(certificate.principals)
         if len(principals) != 1:
-            return Denied(f"the certificate names {len(principals)} principals; one, the host's name, is wanted")
+            return Denied(
+                f"the certificate names {len(principals)} principals; one, the host's name, is wanted"
+            )
         try:
             host = check_host_name(principals[0])
         except BadName as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import asyncssh
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from receiver.durable import locked, make_directory, write_file
 from receiver.failure import Failure
@@ -165,7 +166,7 @@ def read_public_key(text: str) -> asyncssh.SSHKey:
 
 def _rsa_bits(key: asyncssh.SSHKey) -> int | None:
     pyca = key.pyca_key
-    return int(pyca.key_size) if key.get_algorithm() == "ssh-rsa" else None
+    return pyca.key_size if isinstance(pyca, RSAPublicKey) else None
 
 
 def check_address(text: str) -> str:

@@ -75,7 +75,7 @@ class Tokens:
         return token, f"kdump-{identifier}-{secret}"
 
     def check(self, text: str, now: float) -> Token | Denied:
-        """The token that `text` is, while it may be used. Takes as long for an unknown id as for a known one."""
+        """The token that `text` is, while it may be used; an unknown id takes as long as a known one."""
         prefix, _, rest = text.strip().partition("-")
         identifier, _, secret = rest.partition("-")
         token = self._read(identifier) if prefix == "kdump" and _is_id(identifier) else None

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, Final
 
 import asyncssh
-from asyncssh.public_key import decode_ssh_certificate
+from asyncssh.public_key import SSHOpenSSHCertificate, decode_ssh_certificate
 
 from receiver.ssh.algorithms import Algorithms
 from receiver.ssh.login import Login
@@ -55,7 +55,11 @@ class Connection(asyncssh.SSHServerConnection):
         except asyncssh.KeyImportError:
             return True  # a plain key: Login has decided
         owner = self.get_owner()
-        return isinstance(owner, Login) and owner.validate_certificate(certificate)
+        return (
+            isinstance(certificate, SSHOpenSSHCertificate)
+            and isinstance(owner, Login)
+            and owner.validate_certificate(certificate)
+        )
 
 
 def _signature_algorithm(signature: bytes) -> bytes:

@@ -20,9 +20,7 @@ KEEPALIVES: Final = 4  # unanswered ones that end a connection
 BACKLOG: Final = 512
 
 
-async def listen(
-    door: Door, host_keys: Sequence[asyncssh.SSHKey], sock: socket.socket
-) -> asyncssh.SSHAcceptor:
+async def listen(door: Door, host_keys: Sequence[asyncssh.SSHKey], sock: socket.socket) -> asyncio.Server:
     """Serve the door on `sock`, a bound stream socket."""
     settings = door.settings
     algorithms = LEGACY if settings.legacy_algorithms else MODERN
