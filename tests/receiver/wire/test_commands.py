@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,19 @@ UNDERSTOOD: dict[str, tuple[str, Command]] = {
         f"umask 077; mkdir -p {NEW} && cat > {NEW}/vmcore",
         Write(p(f"{NEW}/vmcore"), "cat", make_parent=True, umask="077"),
     ),
+    # what no client says yet, but means nothing else
+    "all in one line": (
+        f"umask 077 && mkdir -p {NEW} && dd bs=1M of={NEW}/a && mv {NEW}/a {NEW}/b",
+        Write(
+            p(f"{NEW}/a"),
+            "dd",
+            make_parent=True,
+            then_move_to=p(f"{NEW}/b"),
+            block_bytes=1 << 20,
+            umask="077",
+        ),
+    ),
+    "a careful mkdir": (f"umask 0077 && mkdir -p {KU}", MakeDirectory(p(KU), parents=True)),
     # scp of any OpenSSH before 9, and libssh2's
     "scp with every flag": (
         "scp -v -r -p -d -t -- /a",
@@ -245,18 +259,17 @@ REFUSED = {
     "sh": "'sh' is not understood",
     "exec sh -c 'id'": "'exec' is not understood",
     "/usr/libexec/openssh/sftp-server": "'/usr/libexec/openssh/sftp-server' is not understood",
-    "mkdir -p /a; reboot": "'mkdir' is not understood in this place",
-    "dd of=/a && reboot": "'dd … && reboot …' is not understood",
-    "exit && reboot": "'exit … && reboot …' is not understood",
-    "umask 077; umask 077; cat > /a": "'umask' is not understood in this place",
-    "umask 077": "a umask alone",
+    "mkdir -p /a; reboot": "'reboot' is not understood",
+    "dd of=/a && reboot": "'reboot' is not understood",
+    "exit && exit": "'exit', 'exit' in one line",
+    "umask 077; umask 077; cat > /a": "'umask', 'cat' in one line",
+    "umask 077": "'umask' in one line",
     "umask u=rwx && dd of=/a": "'umask' is not understood",
     "umask 0077 > /a && dd of=/b": "'umask' is not understood",
-    "umask 0077 && exit": "'exit' is not understood in this place",
     "exit 0": "'0' is not understood after exit",
     # files that are not the client's to name
     "cat /etc/passwd > /a": "'/etc/passwd' is not understood",
-    "cat /etc/passwd": "'cat' is not understood",
+    "cat /etc/passwd": "'cat' is not understood in this place",
     "dd if=/etc/passwd of=/a": "'if=/etc/passwd' is not understood",
     "dd of=/a count=1": "'count=1' is not understood",
     "dd of=/a of=/b": "'of=/b' is not understood",
@@ -268,6 +281,11 @@ REFUSED = {
     "dd of=/a bs=x": "not a size",
     "dd": "without of=FILE",
     "dd of=": "an empty path",
+    "dd of=/": "a directory is not a file",
+    "dd of=/a/": "a directory is not a file",
+    "cat > /a/.": "a directory is not a file",
+    "echo x > /a/": "a directory is not a file",
+    "mv /a /b/": "a directory is not a file",
     "dd of=/a > /b": "'dd' is not understood in this place",
     "mv /a": "'mv' is not understood but with two paths",
     "mv /a /b /c": "'mv' is not understood but with two paths",
@@ -276,11 +294,17 @@ REFUSED = {
     "rmdir -p /a/b": "'-p' is not understood",
     "mkdir -p my dumps": "'mkdir' is not understood but with one path",
     "mkdir -m 777 /a": "'-m' is not understood",
-    "mkdir -p /a && cat > /b/c": "'cat > /b/c' is not understood",
-    "mkdir -p /a && cat": "'mkdir … && cat …' is not understood",
+    "mkdir -p /a && cat > /b/c": "mkdir -p did not make its directory",
+    "mkdir /a && cat > /a/c": "mkdir -p did not make its directory",
+    "mkdir -p /a && mkdir -p /a && cat > /a/c": "'mkdir', 'mkdir', 'cat' in one line",
+    "mkdir -p /a && cat": "'cat' is not understood in this place",
+    "mkdir -p /a > /b && cat > /a/c": "'mkdir', 'cat' in one line",
+    "mkdir -p /a; cat > /a/c": "'mkdir', 'cat' in one line",
     "dd of=/a && mv /b /c": "'mv /b' is not understood",
-    "dd of=/a > /x && mv /a /c": "'dd … && mv …' is not understood",
-    "dd of=/a ; mv /a /c": "'dd' is not understood in this place",
+    "dd of=/a > /x && mv /a /c": "'dd' is not understood in this place",
+    "dd of=/a && mv /a /c > /d": "'dd', 'mv' in one line",
+    "dd of=/a && mv /a /c && mv /c /d": "'dd', 'mv', 'mv' in one line",
+    "dd of=/a ; mv /a /c": "'dd', 'mv' in one line",
     "mktemp -q -p /a": "without -d",
     "mktemp -d": "'mktemp -p' is not understood",
     "mktemp -d -u -p /a": "'-u' is not understood",
@@ -380,6 +404,14 @@ def test_garbage_raises_one_error_only(line: str) -> None:
     """Whatever arrives, the answer is a record or `Refused` with one printable line."""
     reason = _refusal(line)
     assert reason is None or (reason.isprintable() and 0 < len(reason) <= MAX_REASON)
+
+
+@pytest.mark.parametrize("piece", ["mkdir -p /a&&", "a ", "'a'", "&&", ";\n", "cat >>", "dd of=/a&&", "/"])
+def test_a_line_of_the_same_is_answered_in_time(piece: str) -> None:
+    """The longest line of any one thing takes milliseconds, and no deep recursion."""
+    began = time.process_time()
+    assert _refusal((piece * 16384)[:16384])
+    assert time.process_time() - began < 1
 
 
 @given(st.lists(PIECES, max_size=12).map(" ".join))
