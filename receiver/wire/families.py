@@ -163,16 +163,19 @@ def observe(previous: Family, observation: Observation) -> Family:
         case SftpFile(path, version):
             # lftp asks for version 6; scp of OpenSSH 9 and kdumptool speak 3.
             travels = Family.SUSE_LFTP if version > 3 else ~(_RHEL_5_6 | _SUSE_NEW)
-            named = _named(previous, path)
+            named = _narrow(previous, _by_name(path))
             return (named & travels) or named
         case Exit() | InstallKey():
             return previous
         case Move(old, new):
-            return _narrow(_named(_named(previous, old), new), _by_command(observation))
-        case MakeTemporary(parent):
-            return _narrow(_named(previous, parent), _by_command(observation))
+            names = _narrow(_by_name(old), _by_name(new))
+        case MakeDirectory(path) | MakeTemporary(path) | RemoveDirectory(path) | DiskFree(path):
+            names = _by_name(path)
+        case Write(path) | EchoTo(path=path) | ListLong(path) | ScpSink(path) | ScpSource(path):
+            names = _by_name(path)
         case _:
-            return _narrow(_named(previous, observation.path), _by_command(observation))
+            assert_never(observation)
+    return _narrow(previous, _narrow(names, _by_command(observation)))
 
 
 def _narrow(previous: Family, possible: Family) -> Family:
@@ -186,11 +189,12 @@ def _first(signs: tuple[_Sign, ...], text: str) -> Family:
     return Family.UNKNOWN
 
 
-def _named(previous: Family, path: ClientPath) -> Family:
+def _by_name(path: ClientPath) -> Family:
     """By the dump directory (the path itself, or the one it lies in) and by the file's name."""
+    family = Family.UNKNOWN
     for part in path.parts[-2:]:
-        previous = _narrow(previous, _first(_DIRECTORIES, part))
-    return _narrow(previous, _first(_FILES, path.name.removesuffix("-incomplete")))
+        family = _narrow(family, _first(_DIRECTORIES, part))
+    return _narrow(family, _first(_FILES, path.name.removesuffix("-incomplete")))
 
 
 def _by_command(
@@ -199,10 +203,10 @@ def _by_command(
 ) -> Family:  # fmt: skip
     match command:
         case MakeDirectory(path, parents):
-            dump = any(_first(_DIRECTORIES, part) is not Family.UNKNOWN for part in path.parts[-1:])
-            if dump:  # Red Hat's older ones make the parent when the service starts, and D with a plain mkdir
-                return ~(_RHEL_5_6 | _SUSE_NEW) if parents else _RHEL_5_6
-            return Family.UNKNOWN
+            if _first(_DIRECTORIES, path.name) is Family.UNKNOWN:
+                return Family.UNKNOWN
+            # RHEL5 and RHEL6 make the parents when the service starts, and this one with a plain mkdir.
+            return ~(_RHEL_5_6 | _SUSE_NEW) if parents else _RHEL_5_6
         case MakeTemporary() | RemoveDirectory():
             return _RED_HAT
         case DiskFree(path, form):

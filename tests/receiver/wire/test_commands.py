@@ -237,7 +237,7 @@ def test_the_write_test_takes_its_options_in_any_order(line: str) -> None:
     ("size", "block_bytes"),
     [
         *[("512", 512), ("1c", 1), ("2w", 4), ("1b", 512), ("4k", 4096), ("4K", 4096), ("1M", 1 << 20)],
-        *[("1MB", 10**6), ("1kB", 1000), ("1MiB", 1 << 20), ("1G", 1 << 30)],
+        *[("1073741824", 1 << 30), ("1MB", 10**6), ("1kB", 1000), ("1MiB", 1 << 20), ("1G", 1 << 30)],
     ],
 )
 def test_dd_s_block_size_is_read_as_dd_does(size: str, block_bytes: int) -> None:
@@ -277,7 +277,7 @@ REFUSED = {
     "dd of=/a conv=sync": "'conv=sync' is not understood",
     "dd of=/a oflag=append": "'oflag=append' is not understood",
     "dd of=/a bs=0": "a block has 1 to",
-    "dd of=/a bs=9G": "a block has 1 to",
+    "dd of=/a bs=1073741825": "a block has 1 to",
     "dd of=/a bs=x": "not a size",
     "dd": "without of=FILE",
     "dd of=": "an empty path",

@@ -86,6 +86,12 @@ def test_a_core_arrives() -> None:
     assert sink.exit_status == 0
 
 
+def test_the_largest_file_is_the_file_system_s() -> None:
+    """Sizes up to 2^63-1; what is too much for this receiver is the caller's to refuse."""
+    (start, *_) = Sink(FILE).feed_untrusted(b"C0600 9223372036854775807 vmcore\n")
+    assert start == FileStarts(CORE, "vmcore", 0o600, (1 << 63) - 1)
+
+
 def test_a_directory_keeps_the_client_s_names() -> None:
     """`scp kexec-dmesg.log host:D/`, and the same where the receiver knows that D is a directory."""
     log = parse_untrusted("/d/kexec-dmesg.log")
@@ -150,6 +156,26 @@ def test_a_refused_file_is_skipped_by_the_client() -> None:
     assert sink.exit_status == 1
 
 
+def test_a_refused_directory_is_skipped_by_the_client() -> None:
+    """scp sends nothing of it, not even its end; what follows goes to the directory above."""
+    sink = Sink(TREE)
+    told: list[SinkEvent] = []
+    for event in sink.feed_untrusted(b"D0755 0 sub\nC0600 0 a\n\0"):
+        told.append(event)
+        if isinstance(event, DirectoryStarts):
+            sink.refuse("File exists")
+    assert told[1] == Reply(b"\x01scp: File exists\n")
+    assert told[2] == FileStarts(parse_untrusted("/d/a"), "a", 0o600, 0)
+    assert list(sink.end()) == []
+
+
+def test_a_tree_cut_off_between_files_is_noticed() -> None:
+    """Directories still open say that more was to come."""
+    sink = Sink(TREE)
+    assert _session(sink, b"D0755 0 sub\n")[-1] == Failed("the client stopped in the middle of the protocol")
+    assert sink.exit_status == 1
+
+
 def test_a_disk_that_fills_on_the_way_swallows_the_rest() -> None:
     """The client cannot be stopped in the middle: the rest is read, dropped, and answered with the error."""
     sink = Sink(FILE)
@@ -189,6 +215,18 @@ def test_the_client_s_own_read_error_marks_the_file() -> None:
         (b"\x01scp: /nope: No such file\n", [Trouble("scp: /nope: No such file")]),
         (b"\x02scp: lost\n", [Failed("scp: lost")]),
         (b"C0600 3 v\nabc\x02scp: lost\n", [OK, b"abc", FileEnds("scp: lost"), Failed("scp: lost")]),
+        (
+            b"C0600 1 v\naC0600",
+            [FileEnds(UNCONFIRMED), Failed(UNCONFIRMED)],
+        ),
+        (
+            b"C0600 1 v\naC0600 1 w\n",
+            [
+                FileEnds("protocol error: C0600 1 w"),
+                Reply(b"\x02scp: protocol error: C0600 1 w\n"),
+                Failed("protocol error: C0600 1 w"),
+            ],
+        ),
         (b"C0600 3 v\nab", [FileEnds(HALF), Failed(HALF)]),
         (b"C0600 3 v\nabc", [FileEnds(UNCONFIRMED), Failed(UNCONFIRMED)]),
         (b"C0600 3", [Failed("the client stopped in the middle of the protocol")]),
@@ -213,6 +251,7 @@ def test_what_a_failing_client_leaves(stream: bytes, events: list[SinkEvent | by
         (b"C0600 1 ", "protocol error: C0600 1 "),
         (b"T1 0 2", "protocol error: T1 0 2"),
         (b"C0600 99999999999999999999 a", "size out of range"),
+        (b"C0600 9223372036854775808 a", "size out of range"),
         (b"C0600 1 ..", "unexpected filename: .."),
         (b"C0600 1 .", "unexpected filename: ."),
         (b"C0600 1 a/b", "unexpected filename: a/b"),
