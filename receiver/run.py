@@ -39,15 +39,15 @@ def bind(address: str) -> list[socket.socket]:
         found = socket.getaddrinfo(
             host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        for family, kind, protocol, _, where in found if not host else found[:1]:
+        for family, kind, protocol, _, (name, number, *more) in found if not host else found[:1]:
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if sockets[0] is not sock:  # port 0 was chosen for the first; the others take the same
-                where = (where[0], sockets[0].getsockname()[1], *where[2:])
-            sock.bind(where)
+            # Port 0 is chosen for the first; the others take the same.
+            taken = number if sock is sockets[0] else sockets[0].getsockname()[1]
+            sock.bind((name, taken, *more))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ListenError(f"cannot listen on {address}: {reason}; say another --listen HOST:PORT") from None
