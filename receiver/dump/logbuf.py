@@ -96,6 +96,10 @@ class _Layout:
         """Of the whole record, bytes; 0 marks the end of the buffer."""
         return int.from_bytes(header[self._length : self._length + 2], virtual.order)
 
+    def nanoseconds(self, header: bytes, virtual: Virtual) -> int:
+        """Since boot."""
+        return int.from_bytes(header[self._nanoseconds : self._nanoseconds + 8], virtual.order)
+
     def text_length(self, header: bytes, virtual: Virtual) -> int:
         return int.from_bytes(header[self._text_length : self._text_length + 2], virtual.order)
 
@@ -108,12 +112,10 @@ class _Layout:
         who = self._caller
         whose = header[who : who + 4] if who is not None else b""
         return Record(
-            nanoseconds=int.from_bytes(header[self._nanoseconds : self._nanoseconds + 8], virtual.order),
+            nanoseconds=self.nanoseconds(header, virtual),
             text=text,
             level=level,
-            caller=caller(int.from_bytes(header[who : who + 4], virtual.order))
-            if said and who is not None
-            else None,
+            caller=caller(int.from_bytes(whose, virtual.order)) if len(whose) == 4 else None,
         )
 
 
@@ -142,10 +144,10 @@ def _is_chain(buffer: Region, virtual: Virtual, layout: _Layout, index: int, end
         if header is None:
             return False
         length = layout.length(header, virtual)
-        record = layout.record(header, b"", virtual)
-        if not _fits(layout, header, length, virtual) or record.nanoseconds < before:
+        since = layout.nanoseconds(header, virtual)
+        if not _fits(layout, header, length, virtual) or since < before:
             return False
-        before = record.nanoseconds
+        before = since
         index += length
         if index == end:
             return True

@@ -17,10 +17,11 @@ from receiver.dump import decompress, diskdump, elf
 from receiver.dump.diskdump import DESCRIPTOR_SIZE, Header
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.malformed import Malformed
-from receiver.dump.pread import PREFIX, Order, Pread, chunks
+from receiver.dump.pread import PREFIX, Order, Pread
 
 CACHED_BYTES = 16 << 20  # of pages kept
 _RANKED = 4096  # bytes of bitmap between two known counts
+_MOST_BLOCKS = 256  # of bitmap, kept
 _OVERLAPS = 64  # segments that may lie over one another before an address is given up
 
 
@@ -131,30 +132,27 @@ class _Part:
         return offset, size, flags
 
     def _rank(self, step: int) -> int:
-        if step >= len(self._ranks):
-            at = self._bitmap.offset + self._start + (len(self._ranks) - 1) * _RANKED
-            wanted = (step + 1 - len(self._ranks)) * _RANKED
-            for piece in chunks(self._pread, at, wanted, _RANKED):
-                count = int.from_bytes(piece, "little").bit_count() - self._before_first(
-                    len(self._ranks) - 1, piece
-                )
-                self._ranks.append(self._ranks[-1] + count)
-            if step >= len(self._ranks):
+        """Bits of this part set before the step."""
+        while len(self._ranks) <= step:
+            block = self._read(len(self._ranks) - 1)
+            if len(block) < _RANKED:
                 raise Absent(self.first * self._size, "has its bitmap behind the end of the file")
-        return self._ranks[step] - (self._before_first(0, self._block(0)) if step == 0 else 0)
-
-    def _before_first(self, step: int, piece: bytes) -> int:
-        """Bits of the part's first byte that belong to the part before it."""
-        return (piece[0] & ((1 << self.first % 8) - 1)).bit_count() if step == 0 and piece else 0
+            self._ranks.append(self._ranks[-1] + int.from_bytes(block, "little").bit_count())
+        return self._ranks[step]
 
     def _block(self, step: int) -> bytes:
         block = self._blocks.get(step)
         if block is None:
-            offset = self._start + step * _RANKED
-            block = self._pread(self._bitmap.offset + offset, min(_RANKED, self._bitmap.size - offset))
-            self._blocks[step] = block
-            if len(self._blocks) > CACHED_BYTES // 16 // _RANKED:
+            block = self._blocks[step] = self._read(step)
+            if len(self._blocks) > _MOST_BLOCKS:
                 self._blocks.popitem(last=False)
+        return block
+
+    def _read(self, step: int) -> bytes:
+        offset = self._start + step * _RANKED
+        block = self._pread(self._bitmap.offset + offset, min(_RANKED, self._bitmap.size - offset))
+        if step == 0 and block and self.first % 8:  # the first bits belong to the part before this one
+            block = bytes((block[0] >> self.first % 8 << self.first % 8,)) + block[1:]
         return block
 
 

@@ -21,7 +21,7 @@ MOST_RECORDS = 1 << 20
 class Record:
     """One message."""
 
-    nanoseconds: int  # since boot
+    nanoseconds: int | None  # since boot; None where only the text was found
     text: bytes
     level: int | None = None  # 0 emergency to 7 debug
     caller: str | None = None  # T1234 a task, C1 a CPU, where the kernel says it
@@ -45,8 +45,10 @@ Entry = Record | Gap
 
 def form(record: Record) -> bytes:
     """The record as ``makedumpfile --dump-dmesg`` prints it, with its newline."""
-    seconds, rest = divmod(record.nanoseconds, 1_000_000_000)
-    stamp = b"[%5d.%06d] " % (seconds, rest // 1000)
+    stamp = b""
+    if record.nanoseconds is not None:
+        seconds, rest = divmod(record.nanoseconds, 1_000_000_000)
+        stamp = b"[%5d.%06d] " % (seconds, rest // 1000)
     text = record.text
     if _ODD.search(text):
         text = _ODD.sub(_escape, text)

@@ -87,17 +87,17 @@ def _record(ring: _Ring, virtual: Virtual, id_: int, bits: int) -> Record | Gap 
     end = int.from_bytes(raw[layout.next : layout.next + word], order) % ring.text.size
     if begin == end:
         return None  # no text
-    info = ring.infos.slice(index * layout.info_size, layout.info_size)
-    if info is None:
-        return Gap(records=1)
     if begin > end:
         begin = 0  # it would have wrapped: the writer put it to the ring's start
     begin += word  # the text follows the descriptor's id
+    info = ring.infos.slice(index * layout.info_size, layout.info_size)
     at = layout.text_length
-    length = max(0, min(int.from_bytes(info[at : at + 2], order), end - begin))
-    text = ring.text.slice(begin, length) if length else b""
+    length = end - begin if info is None else min(int.from_bytes(info[at : at + 2], order), end - begin)
+    text = ring.text.slice(begin, length) if length > 0 else b""
     if text is None:
         return Gap(records=1)
+    if info is None:  # the text lives on without its time; blocks are padded with zeros
+        return Record(None, text.rstrip(b"\0"))
     # u16 text_len, u8 facility, u8 flags:5 and level:3, whose order follows the bytes' order
     bitfield = info[at + 3] if at + 3 < len(info) else None
     level = None if bitfield is None else bitfield >> 5 if order == "little" else bitfield & 7
