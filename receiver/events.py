@@ -6,6 +6,7 @@ An event's fields are the keys of its log line; one line for each unit of work.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ class Event:
     """Something that an operator may want to know."""
 
     name: ClassVar[str]
-    alarming: ClassVar[bool] = False
+    level: ClassVar[int] = logging.INFO  # of its line in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class HostKeyChanged(Event):
     """One of our own keys, or a CA we trust, is not the one of the last start."""
 
     name: ClassVar[str] = "hostkey.changed"
-    alarming: ClassVar[bool] = True
+    level: ClassVar[int] = logging.WARNING
     what: str
     before: str
     now: str
@@ -46,7 +47,10 @@ class HostKeyChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class LoginAccepted(Event):
+    """Not shown: the line of what the client then does names host and peer, too."""
+
     name: ClassVar[str] = "login.accepted"
+    level: ClassVar[int] = logging.DEBUG
     host: str
     peer: str
     how: str
@@ -124,7 +128,7 @@ class UploadFailed(Event):
     """What came could not be stored at all, or not made durable."""
 
     name: ClassVar[str] = "upload.failed"
-    alarming: ClassVar[bool] = True
+    level: ClassVar[int] = logging.WARNING
     host: str
     peer: str
     file: str
@@ -147,7 +151,7 @@ class Trouble(Event):
     """Something of ours failed and work went on without it."""
 
     name: ClassVar[str] = "trouble"
-    alarming: ClassVar[bool] = True
+    level: ClassVar[int] = logging.WARNING
     where: str
     reason: str
 

@@ -27,7 +27,7 @@ def _bytes(value: object) -> object:
     if isinstance(value, str):
         found = _SIZE.fullmatch(value.strip())
         if not found:
-            raise ValueError("say a number of bytes or a size like \"16T\"")
+            raise ValueError('say a number of bytes or a size like "16T"')
         return int(found[1]) * _UNITS[found[2].lower()]
     return value
 
@@ -43,7 +43,7 @@ class Settings(BaseModel):
 
     root: Path = Path("/var/crash")
     state_dir: Path | None = None
-    listen: tuple[Port, ...] = ("0.0.0.0:22", )
+    listen: tuple[Port, ...] = ("0.0.0.0:22",)
     legacy_algorithms: bool = True
     user_ca: Path | None = None
     catalogue: str | None = None

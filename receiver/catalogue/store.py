@@ -111,10 +111,20 @@ class Catalogue:
             for (document,) in connection.execute(statement):
                 yield from_json(document)
 
+    def find_unhashed(self) -> Iterator[Manifest]:
+        """The dumps that hold a file without a sha256."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unhashed)).all()
+        for (document,) in rows:
+            yield from_json(document)
+
     def known(self) -> dict[str, str]:
         """Directory to manifest, as text, of every row."""
         with self._engine.connect() as connection:
-            return {row.directory: row.manifest for row in connection.execute(sa.select(dumps.c.directory, dumps.c.manifest))}
+            return {
+                row.directory: row.manifest
+                for row in connection.execute(sa.select(dumps.c.directory, dumps.c.manifest))
+            }
 
     def close(self) -> None:
         """Let go of the database."""
@@ -123,7 +133,9 @@ class Catalogue:
     def _upsert(self, row: dict[str, Any]) -> Any:
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         statement = insert(dumps).values(row)
-        return statement.on_conflict_do_update(index_elements=["id"], set_={k: v for k, v in row.items() if k != "id"})
+        return statement.on_conflict_do_update(
+            index_elements=["id"], set_={k: v for k, v in row.items() if k != "id"}
+        )
 
 
 def _row(dump: Manifest) -> dict[str, Any]:
@@ -137,6 +149,7 @@ def _row(dump: Manifest) -> dict[str, Any]:
         "kernel_release": dump.kernel_release,
         "build_id": dump.build_id,
         "crash_time": dump.crash_time,
+        "unhashed": any(file.sha256 is None for file in dump.files),
         "bytes": sum(file.bytes for file in dump.files),
         "manifest": as_json(dump).decode(),
     }

@@ -43,7 +43,17 @@ class Rearranger:
     largest logical size that a record may reach.
     """
 
-    __slots__ = ("_limit", "_missing", "_offset", "_partial", "ended", "position", "records", "size", "trailing")
+    __slots__ = (
+        "_limit",
+        "_missing",
+        "_offset",
+        "_partial",
+        "ended",
+        "position",
+        "records",
+        "size",
+        "trailing",
+    )
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes

@@ -99,7 +99,7 @@ class Intake:
         """What the held compressed bytes hold; None while they do not show it."""
         head = bytearray()
         try:
-            for piece in unwrapper(self.kind).feed_untrusted(self._held):
+            for piece in unwrapper(self.kind).feed_untrusted(bytes(self._held)):
                 head += piece[:DECIDING]
                 if len(head) >= DECIDING:
                     return sniff_untrusted(bytes(head))

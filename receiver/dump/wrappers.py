@@ -95,7 +95,10 @@ class _Zstd:
         rest = bytes(data)
         while rest:
             if self._frame is None:
-                self._frame, self.ended = zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj(), False
+                self._frame, self.ended = (
+                    zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj(),
+                    False,
+                )
             slice_, rest = rest[:ZSTD_SLICE], rest[ZSTD_SLICE:]
             try:
                 piece = self._frame.decompress(slice_)

@@ -57,7 +57,11 @@ class Spool:
 
     def _claim(self, owner: Owner, directory: ClientPath, now: str) -> Manifest:
         """Make a directory under the root that nobody has."""
-        name = _SAFE.sub("_", directory.name or f"{owner.name}-{now}").encode()[:NAME_MAX].decode(errors="ignore")
+        name = (
+            _SAFE.sub("_", directory.name or f"{owner.name}-{now}")
+            .encode()[:NAME_MAX]
+            .decode(errors="ignore")
+        )
         if name.startswith("."):
             name = f"_{name}"
         candidates = [name, f"{name}@{owner.name}"]

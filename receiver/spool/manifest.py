@@ -112,7 +112,9 @@ def load(directory: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(f"{path}: {where}: {first['msg']}; `kdump-receiver rebuild` makes it anew") from None
+        raise ManifestError(
+            f"{path}: {where}: {first['msg']}; `kdump-receiver rebuild` makes it anew"
+        ) from None
 
 
 def store(root: Path, manifest: Manifest) -> None:

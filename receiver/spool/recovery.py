@@ -1,4 +1,4 @@
-"""What a start finds: uploads of processes that died, manifests that are missing or behind their directory."""
+"""What a start finds: uploads of processes that died, manifests missing or behind their directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from receiver.dump.kind import sniff_untrusted
+from receiver.dump.facts import facts_untrusted
+from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import WRAPPERS
 from receiver.spool import attempts, incoming, manifest, store
 from receiver.spool.clock import iso
@@ -44,13 +45,13 @@ def _store(spool: Spool, directory: Path, path: Path, fd: int, now: float) -> tu
     os.fsync(fd)
     size = os.fstat(fd).st_size
     kind = sniff_untrusted(reader(fd)(0, 4096))
-    sent = store.Kind(note.kind) if note and note.kind != "empty" else kind
+    sent = Kind(note.kind) if note and note.kind != "empty" else kind
     arrived = store.Arrived(
         path=path,
         fd=fd,
         kind=sent,
-        wrapper=store.Kind(note.wrapper) if note and note.wrapper in WRAPPERS else None,
-        ended=False if sent is store.Kind.FLATTENED else None,
+        wrapper=Kind(note.wrapper) if note and note.wrapper in WRAPPERS else None,
+        ended=False if sent is Kind.FLATTENED else None,
         size=size,
         wire_bytes=note.wire_bytes if note else size,
         wire_sha256="",  # it went with the process that was counting
@@ -78,7 +79,10 @@ def _drop_leftovers(directory: Path) -> None:
 
 
 def read_or_adopt(spool: Spool, directory: Path, now: float) -> Manifest | None:
-    """The directory's manifest, made anew where it is missing, broken or behind the files; None if it holds no dump."""
+    """The directory's manifest, made anew where it is missing, broken or behind the files.
+
+    None where the directory holds no dump.
+    """
     try:
         known = manifest.load(directory)
     except (FileNotFoundError, ManifestError):
@@ -143,7 +147,7 @@ def _matched(directory: Path, known: Manifest, now: float) -> Manifest:
     if core is not None:
         with suppress(FileNotFoundError), open(directory / core.name, "rb") as opened:
             read = reader(opened.fileno())
-            facts = store.facts_untrusted(read, sniff_untrusted(read(0, 4096)))
+            facts = facts_untrusted(read, sniff_untrusted(read(0, 4096)))
     return store.summed_up(matched, facts)
 
 
@@ -179,5 +183,13 @@ def _stored_files(directory: Path) -> list[Path]:
     return sorted(
         path
         for path in directory.iterdir()
-        if path.is_file() and not path.is_symlink() and not path.name.startswith(".") and path.name != manifest.NAME
+        if path.is_file()
+        and not path.is_symlink()
+        and not path.name.startswith(".")
+        and path.name != manifest.NAME
     )
+
+
+def document(dump: Manifest) -> str:
+    """The manifest as the catalogue keeps it, to see whether that is behind."""
+    return manifest.as_json(dump).decode()

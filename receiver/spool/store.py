@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from receiver.dump.facts import Facts, facts_untrusted
+from receiver.dump.facts import Facts
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import DUMPS
 from receiver.dump.verdict import Judgement, Verdict, judge_untrusted
-from receiver.durable import sync_directory
 from receiver.spool import attempts, incoming, manifest
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool, with_facts
@@ -55,7 +54,9 @@ def commit(spool: Spool, directory: str, arrived: Arrived) -> tuple[Manifest, St
         files = attempts.arranged(dump.files, file)
         for before, after in zip(dump.files, files, strict=False):
             if before.name != after.name:
-                os.link(path / before.name, path / after.name)  # a second name first: nothing is ever without one
+                os.link(
+                    path / before.name, path / after.name
+                )  # a second name first: nothing is ever without one
         stored = files[-1]
         arrived.path.rename(path / stored.name)
         dump = summed_up(replace(dump, files=tuple(files)), judgement.facts if stored.core else None)
@@ -69,7 +70,9 @@ def judge(arrived: Arrived) -> Judgement:
     """What the bytes on disk are worth."""
     read = reader(arrived.fd)
     kind = sniff_untrusted(read(0, 4096))
-    judgement = judge_untrusted(read, arrived.size, kind, ended=arrived.ended)
+    judgement = judge_untrusted(
+        read, arrived.size, kind, ended=arrived.ended, stream_bytes=arrived.wire_bytes
+    )
     if not arrived.broken:
         return judgement
     if arrived.malformed:

@@ -65,7 +65,7 @@ class Upload:
     ) -> None:
         self._spool = spool
         self._owner = owner
-        self._dump = dump
+        self.dump = dump  # as it was when the upload began
         self._requested = tuple(requested)
         self._tool = tool
         self._clock = clock
@@ -84,7 +84,7 @@ class Upload:
         incoming.hold(self._fd)
         self._note(self._begun)
 
-    def write(self, batch: Sequence[bytes]) -> None:
+    def write(self, batch: Sequence[bytes | memoryview]) -> None:
         """Store the next bytes of the wire.
 
         Raises:
@@ -158,7 +158,7 @@ class Upload:
             records=flattened.records if flattened else None,
             trailing=flattened.trailing if flattened else 0,
         )
-        return Stored(*commit(self._spool, self._dump.directory, arrived))
+        return Stored(*commit(self._spool, self.dump.directory, arrived))
 
     def _note(self, now: float) -> None:
         """Tell other processes how far it is; the dump's own words are read as soon as they are in."""
@@ -173,8 +173,8 @@ class Upload:
             self.path,
             Incoming(
                 id=self.id,
-                dump=self._dump.id,
-                directory=self._dump.directory,
+                dump=self.dump.id,
+                directory=self.dump.directory,
                 requested=self._requested,
                 tool=self._tool,
                 host=self._owner.name,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final, assert_never
 
 import asyncssh
@@ -90,32 +92,33 @@ class Command:
         """The commands that move no data."""
         off_loop = self._door.off_loop
         tool: answers.Tool
+        work: Callable[[], str | None]
         match command:
             case wire.Exit():
                 return 0
             case wire.MakeDirectory(path, parents):
-                tool, work = "mkdir", lambda: _silent(view.make_directory(path, parents=parents))
+                tool, work = "mkdir", partial(view.make_directory, path, parents=parents)
             case wire.MakeTemporary(path):
-                tool, work = "mktemp", lambda: view.make_temporary(path).text + "\n"
+                tool, work = "mktemp", lambda: f"{view.make_temporary(path)}\n"
             case wire.DiskFree(path, form):
-                tool, work = "df", lambda: _df(view, form)
+                tool, work = "df", partial(_df, view, form)
             case wire.RemoveDirectory(path):
-                tool, work = "rmdir", lambda: _silent(view.remove_directory(path))
+                tool, work = "rmdir", partial(view.remove_directory, path)
             case wire.Move(path, new):
-                tool, work = "mv", lambda: self._move(view, path, new)
+                tool, work = "mv", partial(self._move, view, path, new)
             case wire.ListLong(path):
-                tool, work = "ls", lambda: _list(view, path)
+                tool, work = "ls", partial(_list, view, path)
             case _:
                 assert_never(command)
         try:
-            self._say(await off_loop(work))
+            answer = await off_loop(work)
         except OSError as error:
             return self._fail(tool, path.text, error)
+        self._say(answer or "")
         return 0
 
-    def _move(self, view: View, old: ClientPath, new: ClientPath) -> str:
+    def _move(self, view: View, old: ClientPath, new: ClientPath) -> None:
         self._door.recorded(view.rename(old, new))
-        return ""
 
     async def _write(self, view: View, command: wire.Write) -> int:
         """`dd of=F`, `cat > F`: standard input becomes a file."""
@@ -181,10 +184,6 @@ class Command:
     def _tell_refused(self, reason: str) -> None:
         shown = printable(self._line)
         self._door.bus.tell(CommandRefused(self._identity.name, self._identity.peer, shown, reason))
-
-
-def _silent(_result: object) -> str:
-    return ""
 
 
 def _nothing() -> None:

@@ -8,7 +8,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import asyncssh
+
 from receiver.events import Bus, Trouble, UploadFailed, UploadFinished, UploadStarted
+from receiver.hosts.certificates import Authorities
 from receiver.hosts.identity import Identity
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
@@ -36,10 +39,27 @@ class Door:
     hosts: HostKeys
     tokens: Tokens
     passwords: PasswordLimits
+    authorities: Authorities | None
     executor: Executor
     record: Callable[[Manifest], None]  # tells the catalogue; runs in a thread
-    connections: int = 0
+    connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
     uploads: set[Reception] = field(default_factory=set)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # something was stored that is not hashed yet
+
+    def __post_init__(self) -> None:
+        self.idle.set()
+
+    def begun(self, reception: Reception) -> None:
+        """One more upload is under way."""
+        self.uploads.add(reception)
+        self.idle.clear()
+
+    def ended(self, reception: Reception) -> None:
+        """It is stored, or lost."""
+        self.uploads.discard(reception)
+        if not self.uploads:
+            self.idle.set()
 
     def view(self, identity: Identity) -> View:
         """The spool as this client may use it."""
@@ -49,6 +69,16 @@ class Door:
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+
+    async def wait_for_news(self) -> None:
+        """Until there is work for the background."""
+        await self.news.wait()
+        self.news.clear()
+
+    def close_connections(self) -> None:
+        """Cut every client; what its uploads brought is kept."""
+        for connection in list(self.connections):
+            connection.abort()
 
     def recorded(self, dump: Manifest) -> None:
         """Tell the catalogue; a catalogue that is away stops no dump: the spool is the truth."""
@@ -91,7 +121,7 @@ class Reception:
         owner = view.owner
         door.bus.tell(UploadStarted(owner.name, owner.peer, upload.dump.directory, path.name, tool))
         reception = cls(door, view, path, Feed(upload, door.executor, pause, resume))
-        door.uploads.add(reception)
+        door.begun(reception)
         return reception
 
     @property
@@ -112,7 +142,9 @@ class Reception:
             self._tell_failure(repr(error))
             raise
         finally:
-            self._door.uploads.discard(self)
+            self._door.ended(self)
+        if stored.file.sha256 is None:
+            self._door.news.set()
         self._tell(stored)
         return stored
 

@@ -29,7 +29,9 @@ async def enrol(door: Door, identity: Identity, source: Input, complain: Callabl
 async def store(door: Door, identity: Identity, lines: bytes, complain: Callable[[str], None]) -> int:
     """Store the public keys of `lines` for the token's host."""
     try:
-        enrolled = await door.off_loop(lambda: door.tokens.enrol(identity.detail, lines, identity.peer, time.time()))
+        enrolled = await door.off_loop(
+            lambda: door.tokens.enrol(identity.detail, lines, identity.peer, time.time())
+        )
     except Failure as failure:
         complain(f"kdump-receiver: {failure}\n")
         door.bus.tell(LoginRefused(identity.peer, identity.host, "token", str(failure)))

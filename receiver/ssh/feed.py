@@ -29,14 +29,14 @@ class Feed:
         self._pause = pause
         self._resume = resume
         self._loop = asyncio.get_running_loop()
-        self._batch: list[bytes] = []
+        self._batch: list[bytes | memoryview] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
         self._paused = False
         self.broken: asyncio.Future[Broken] = self._loop.create_future()  # why no more bytes are taken
 
-    def push(self, data: bytes) -> None:
+    def push(self, data: bytes | memoryview) -> None:
         """Take the next bytes of the wire."""
         if self.broken.done():
             return

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Final, NoReturn, TypeVar
 
 import asyncssh
-from asyncssh import sftp
 
 from receiver.events import CommandRefused
 from receiver.hosts.identity import Identity
@@ -56,7 +55,8 @@ class Incoming:
     async def write(self, offset: int, data: bytes) -> int:
         """Take bytes that lie at `offset`; those ahead of a gap are held until it closes."""
         reception = self._reception
-        assert reception is not None
+        if reception is None:
+            raise asyncssh.SFTPInvalidHandle("the file is closed")
         if reception.broken.done():
             broken = reception.broken.result()
             _fail(OSError(broken.errno or errno.EIO, str(broken)))
@@ -131,7 +131,7 @@ class Files(asyncssh.SFTPServer):
         return await self._open(path, writing=bool(pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND)))
 
     async def open56(self, path: bytes, desired_access: int, flags: int, attrs: asyncssh.SFTPAttrs) -> object:
-        writing = desired_access & (sftp.ACE4_WRITE_DATA | sftp.ACE4_APPEND_DATA)
+        writing = desired_access & (asyncssh.ACE4_WRITE_DATA | asyncssh.ACE4_APPEND_DATA)
         return await self._open(path, writing=bool(writing))
 
     async def _open(self, raw: bytes, *, writing: bool) -> object:
@@ -295,7 +295,7 @@ class Files(asyncssh.SFTPServer):
             _fail(error)
 
 
-_STATUS: Final[dict[int, type[asyncssh.SFTPError]]] = {
+_STATUS: Final[dict[int, Callable[[str], asyncssh.SFTPError]]] = {
     errno.ENOENT: asyncssh.SFTPNoSuchFile,
     errno.EEXIST: asyncssh.SFTPFileAlreadyExists,
     errno.EACCES: asyncssh.SFTPPermissionDenied,
@@ -313,7 +313,9 @@ def _fail(error: OSError) -> NoReturn:
 
 
 def _directory() -> asyncssh.SFTPAttrs:
-    return asyncssh.SFTPAttrs(type=asyncssh.FILEXFER_TYPE_DIRECTORY, size=0, permissions=0o40700, uid=0, gid=0)
+    return asyncssh.SFTPAttrs(
+        type=asyncssh.FILEXFER_TYPE_DIRECTORY, size=0, permissions=0o40700, uid=0, gid=0
+    )
 
 
 def _file(size: int, mtime: float) -> asyncssh.SFTPAttrs:

@@ -6,6 +6,7 @@ import time
 from typing import Any, Final
 
 import asyncssh
+from asyncssh.public_key import SSHOpenSSHCertificate
 
 from receiver.events import LoginAccepted, LoginRefused
 from receiver.hosts.identity import Denied, Identity, normalised_peer
@@ -26,26 +27,22 @@ class Login(asyncssh.SSHServer):
         self._identity: Identity | None = None
         self._tries = 0
         self._connection: asyncssh.SSHServerConnection
-        self._counted = False
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
         peer: Any = conn.get_extra_info("peername")
         self._peer = normalised_peer(peer[0] if peer else "")
-        if self._door.connections >= self._door.settings.max_connections:
+        if len(self._door.connections) >= self._door.settings.max_connections:
             self._refused("-", "too many connections at once (max_connections)")
             conn.abort()
             return
-        self._door.connections += 1
-        self._counted = True
+        self._door.connections.add(conn)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._counted:
-            self._counted = False
-            self._door.connections -= 1
+        self._door.connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
-        # SUSE's ssh:// URLs with a password arrive as `user:password`; what follows the colon is never logged.
+        # SUSE's ssh:// URLs with a password arrive as `user:password`: what follows the colon is not logged.
         self._user = printable(username.partition(":")[0], 64)
         return True
 
@@ -60,6 +57,13 @@ class Login(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         found = await self._door.off_loop(lambda: self._door.hosts.find(key, self._peer))
         return self._decided(found, "key")
+
+    def validate_certificate(self, certificate: SSHOpenSSHCertificate) -> bool:
+        """A certificate that is valid in itself: may its principal come in?"""
+        authorities = self._door.authorities
+        if authorities is None:
+            return False
+        return self._decided(authorities.decide(certificate, self._peer), "certificate")
 
     def password_auth_supported(self) -> bool:
         return True
@@ -76,7 +80,13 @@ class Login(asyncssh.SSHServer):
             self._door.passwords.failed(self._peer, now)
             self._refused("token", found.reason)
             return False
-        self._identity = Identity(name=found.host or self._peer, host=found.host or "", how="token", peer=self._peer, detail=found.id)
+        self._identity = Identity(
+            name=found.host or self._peer,
+            host=found.host or "",
+            how="token",
+            peer=self._peer,
+            detail=found.id,
+        )
         return True
 
     def session_requested(self) -> Session | bool:

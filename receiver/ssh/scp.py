@@ -10,6 +10,7 @@ from receiver.ssh.input import Input
 from receiver.wire import rcp
 from receiver.wire.answers import scp_failure
 from receiver.wire.commands import ScpSink, ScpSource
+from receiver.wire.paths import ClientPath
 from receiver.wire.refused import Refused
 
 Channel = asyncssh.SSHServerChannel[bytes]
@@ -83,7 +84,7 @@ class _SinkSession:
             if reception.broken.done():
                 self._protocol.refuse(str(reception.broken.result()))
 
-    async def _directory(self, path: rcp.ClientPath) -> None:
+    async def _directory(self, path: ClientPath) -> None:
         try:
             await self._door.off_loop(lambda: self._view.make_directory(path, parents=True))
         except OSError as error:

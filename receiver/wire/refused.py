@@ -5,7 +5,7 @@ from __future__ import annotations
 MAX_REASON = 300  # characters: one line of a console, whatever the client put into it
 
 
-class Refused(Exception):  # noqa: N818 - the answer's own word, not our error
+class Refused(Exception):
     """A client said something no kdump client says.
 
     ``str()`` is the reason: one line, printable, at most `MAX_REASON` characters,

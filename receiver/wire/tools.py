@@ -62,6 +62,13 @@ def _one_path(name: str, operands: list[Word]) -> ClientPath:
     return paths.parse_untrusted(operands[0].text)
 
 
+def _file(word: Word) -> ClientPath:
+    path = paths.parse_untrusted(word.text)
+    if path.trailing_slash or not path.parts:
+        raise Refused(f"'{word.text}' is not understood: a directory is not a file")
+    return path
+
+
 def leave(words: tuple[Word, ...]) -> Exit:
     if len(words) > 1:
         raise Refused(f"'{words[1].text}' is not understood after exit")
@@ -107,13 +114,12 @@ def df(words: tuple[Word, ...]) -> DiskFree:
 
 
 def mv(words: tuple[Word, ...]) -> Move:
+    """``mv OLD NEW``, both files: no client moves a directory or into one."""
     operands = _operands(words, "fT")[1]
     if len(operands) != 2:
         raise Refused("'mv' is not understood but with two paths; a path with blanks needs quotes")
     old, new = operands
-    return Move(
-        paths.parse_untrusted(old.text), paths.parse_untrusted(new.text), quoted=old.quoted and new.quoted
-    )
+    return Move(_file(old), _file(new), quoted=old.quoted and new.quoted)
 
 
 def ls(words: tuple[Word, ...]) -> ListLong:
@@ -152,8 +158,9 @@ def dd(words: tuple[Word, ...], umask: str | None) -> Write:
             raise Refused(f"'{word.text}' is not understood: no kdump client says it to dd")
     if target is None:
         raise Refused("'dd' is not understood without of=FILE")
-    path = paths.parse_untrusted(target.text)
-    return Write(path, "dd", block_bytes=block_bytes, umask=umask, quoted=target.quoted, summary=summary)
+    return Write(
+        _file(target), "dd", block_bytes=block_bytes, umask=umask, quoted=target.quoted, summary=summary
+    )
 
 
 def _block_bytes(word: str, value: str) -> int:
@@ -173,7 +180,7 @@ def cat(command: Simple, into: Word, umask: str | None) -> Write:
         raise Refused(
             f"'{command.words[1].text}' is not understood: cat writes what the client sends, nothing else"
         )
-    return Write(paths.parse_untrusted(into.text), "cat", umask=umask, quoted=into.quoted)
+    return Write(_file(into), "cat", umask=umask, quoted=into.quoted)
 
 
 def echo(command: Simple, into: Word) -> EchoTo:
@@ -181,7 +188,7 @@ def echo(command: Simple, into: Word) -> EchoTo:
     # Shells disagree about options and backslashes of echo, and no client sends either.
     if text.startswith("-") or "\\" in text or "\n" in text:
         raise Refused(f"'{text}' is not understood: echo writes plain words here")
-    return EchoTo(text, paths.parse_untrusted(into.text))
+    return EchoTo(text, _file(into))
 
 
 def scp(words: tuple[Word, ...]) -> ScpSink | ScpSource:
@@ -207,3 +214,4 @@ READERS: dict[str, Callable[[tuple[Word, ...]], Command]] = {
     "ls": ls,
     "scp": scp,
 }
+NAMES = READERS.keys() | {"cat", "dd", "echo", "umask"}
