@@ -15,7 +15,6 @@ from typing import Protocol
 
 from receiver.dump import decompress, diskdump, elf
 from receiver.dump.diskdump import DESCRIPTOR_SIZE, Header
-from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.malformed import Malformed
 from receiver.dump.pread import PREFIX, Order, Pread
 
@@ -163,8 +162,8 @@ class ElfMemory:
         Malformed: the file has no readable ELF header, or no segments yet.
     """
 
-    def __init__(self, pread: Pread, page_size: int = 4096) -> None:
-        self.core = elf.parse_untrusted(pread)
+    def __init__(self, pread: Pread, page_size: int = 4096, core: elf.Elf | None = None) -> None:
+        self.core = core or elf.parse_untrusted(pread)
         self._pread = pread
         self._loads = sorted(self.core.loads, key=lambda load: (load.paddr, load.memsz))
         if not self._loads:
@@ -197,20 +196,6 @@ class ElfMemory:
                 raise Absent(paddr, "lies behind the end of the file")
             return data
         raise Absent(paddr, "is in no segment")
-
-
-def memory_untrusted(pread: Pread, page_size: int | None = None) -> KdumpMemory | ElfMemory:
-    """The memory in one file, by its kind.
-
-    Raises:
-        Malformed: it is no dump, or its headers are not readable.
-    """
-    match sniff_untrusted(pread(0, 4096)):
-        case Kind.KDUMP:
-            return KdumpMemory([pread])
-        case Kind.ELF:
-            return ElfMemory(pread, page_size or 4096)
-    raise Malformed("the file holds no memory: it is neither kdump-compressed nor an ELF core")
 
 
 def read(memory: Memory, paddr: int, size: int) -> bytes:

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from receiver.dump import diskdump, elf, logbuf, ringbuffer
+from receiver.dump import anchor, diskdump, elf, logbuf, ringbuffer
 from receiver.dump.facts import kdump_vmcoreinfo
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pages import ElfMemory, KdumpMemory
 from receiver.dump.pread import Pread
 from receiver.dump.records import LARGEST_TEXT, Gap, Record, form
-from receiver.dump.translate import translator_untrusted
+from receiver.dump.translate import Linear, Translator, translator_untrusted
 from receiver.dump.virtual import Virtual
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
@@ -75,10 +75,22 @@ def open_untrusted(pread: Pread, kind: Kind) -> tuple[Virtual, Vmcoreinfo]:
             info = kdump_vmcoreinfo(pread, memory.header)
             return _virtual(memory, info, memory.header.utsname.machine), _needed(info)
         case Kind.ELF:
-            info = elf.vmcoreinfo_untrusted(pread, elf.parse_untrusted(pread))
-            core = ElfMemory(pread, info.page_size or 4096 if info else 4096)
-            return _virtual(core, info, core.core.architecture), _needed(info)
+            return _open_elf(pread)
     raise Malformed(f"a file of kind {kind} holds no memory")
+
+
+def _open_elf(pread: Pread) -> tuple[Virtual, Vmcoreinfo]:
+    core = elf.parse_untrusted(pread)
+    info = _needed(elf.vmcoreinfo_untrusted(pread, core))
+    page_size = info.page_size or 4096
+    found = None if core.segments else anchor.anchored_untrusted(pread, core, info)
+    if found is None:
+        memory = ElfMemory(pread, page_size, core)
+        return _virtual(memory, info, core.architecture), info
+    image = found.segments[0]
+    way = Linear(image.vaddr, image.vaddr + image.memsz, image.paddr)
+    memory = ElfMemory(pread, page_size, found)
+    return Virtual(memory, Translator(memory, (way,), None, ())), info
 
 
 def read_untrusted(virtual: Virtual, info: Vmcoreinfo) -> Log:
@@ -99,25 +111,36 @@ def _collected(source: Source, entries: Iterable[Record | Gap | bytes]) -> Log:
     records: list[Record] = []
     missing = 0
     why = ""
+    gap = Gap()
     for entry in entries:
-        match entry:
-            case bytes():
-                data += entry
-            case Record():
-                data += form(entry)
-                records.append(entry)
-            case Gap():
-                if data and not data.endswith(b"\n"):
-                    data += b"\n"
-                data += entry.text.encode() + b"\n"
-                missing += entry.records or entry.bytes
+        if isinstance(entry, Gap):
+            gap += entry
+            continue
+        if gap:
+            _mark(data, gap)
+            missing += gap.records or gap.bytes
+            gap = Gap()
+        if isinstance(entry, Record):
+            data += form(entry)
+            records.append(entry)
+        else:
+            data += entry
         if len(data) > LARGEST_TEXT:
             why = f"cut at {LARGEST_TEXT:,} bytes"
             break
+    if gap:
+        _mark(data, gap)
+        missing += gap.records or gap.bytes
     if missing and not why:
         what = "records" if source == "ringbuffer" else "records and bytes" if records else "bytes"
         why = f"{missing:,} {what} are in pages that the dump does not have"
     return Log(bytes(data), tuple(records), source, missing, why)
+
+
+def _mark(data: bytearray, gap: Gap) -> None:
+    if data and not data.endswith(b"\n"):
+        data += b"\n"
+    data += gap.text.encode() + b"\n"
 
 
 def _virtual(memory: KdumpMemory | ElfMemory, info: Vmcoreinfo | None, architecture: str | None) -> Virtual:

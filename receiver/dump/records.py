@@ -34,6 +34,12 @@ class Gap:
     records: int = 0
     bytes: int = 0  # where records cannot be counted
 
+    def __bool__(self) -> bool:
+        return bool(self.records or self.bytes)
+
+    def __add__(self, other: Gap) -> Gap:
+        return Gap(self.records + other.records, self.bytes + other.bytes)
+
     @property
     def text(self) -> str:
         what = f"{self.records:,} records" if self.records else f"{self.bytes:,} bytes"
