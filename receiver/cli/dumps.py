@@ -118,7 +118,7 @@ def _table(root: Path, found: list[Manifest]) -> None:
             _local(dump.date),
             escape(dump.host),
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            escape(_plain(dump.kernel_release or "-")),
+            escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
             dump.client,
             dump.id,
@@ -281,6 +281,8 @@ def document(root: Path, dump: Manifest) -> dict[str, Any]:
     if coming is not None:
         shown["verdict"] = "receiving"
         shown["receiving"] = asdict(coming)
+        for fact in ("kernel_release", "build_id", "crash_time"):
+            shown[fact] = shown[fact] or shown["receiving"][fact]
     return shown
 
 

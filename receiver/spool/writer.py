@@ -117,6 +117,7 @@ class Upload:
             start_writeback(self._fd)
         if self._progress is None and self._intake.size >= HEADERS:
             self._progress = Progress()
+            self._noted = 0.0  # what the headers say is worth a note at once
         if self._progress is not None:
             self._progress.observe_many(done)
 
@@ -175,6 +176,8 @@ class Upload:
             estimate = self._progress.estimate(read)
             if self._facts.kernel_release is None:
                 self._facts = facts_untrusted(read, sniff_untrusted(read(0, 4096)))
+        seconds = now - self._begun
+        fraction = estimate.fraction if estimate else None
         incoming.note(
             self.path,
             Incoming(
@@ -192,9 +195,12 @@ class Upload:
                 bytes=self._intake.size,
                 done_pages=estimate.done_pages if estimate else None,
                 total_pages=estimate.total_pages if estimate else None,
-                fraction=estimate.fraction if estimate else None,
+                fraction=fraction,
                 exact=estimate.exact if estimate else False,
                 kernel_release=self._facts.kernel_release,
-                seconds=round(now - self._begun, 3),
+                build_id=self._facts.build_id,
+                crash_time=iso(self._facts.crash_time) if self._facts.crash_time else None,
+                seconds=round(seconds, 3),
+                eta_seconds=round(seconds / fraction - seconds, 1) if fraction else None,
             ),
         )
