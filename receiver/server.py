@@ -13,14 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from receiver.events import Bus, Event, HostKeyChanged, Stopping, Tidied, Trouble, line
+from receiver import reports
+from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
 from receiver.hosts import certificates, hostkeys
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
 from receiver.spool import recovery
-from receiver.spool.hashing import pending, with_digest
+from receiver.spool.clock import iso
+from receiver.spool.hashing import with_digest
+from receiver.spool.manifest import StoredFile
 from receiver.spool.space import Limits
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
@@ -102,11 +105,20 @@ class Server:
             except Exception as error:
                 self._bus.tell(Trouble("recovery", repr(error)))
         while True:
-            directory, name = await door.unhashed.get()
+            stored = await door.stored.get()
             try:
-                await door.off_loop(partial(self._hash, directory, name))
+                await door.off_loop(partial(self._look_after, stored.dump.directory, stored.file))
             except Exception as error:
-                self._bus.tell(Trouble("hashing", f"{directory}/{name}: {error}"))
+                self._bus.tell(Trouble("aftercare", f"{stored.dump.directory}/{stored.file.name}: {error!r}"))
+
+    def _look_after(self, directory: str, file: StoredFile) -> None:
+        """What no client waits for: first the answer that people wait for, then the hash."""
+        if reports.may_hold_log(file):
+            dump = reports.write(self._spool, directory, iso(time.time()))
+            self._catalogue.record(dump)
+            self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
+        if file.sha256 is None:
+            self._catalogue.record(with_digest(self._spool, directory, file.name))
 
     def _recover(self) -> None:
         now = time.time()
@@ -120,12 +132,10 @@ class Server:
                 recovery.bind_names(self._spool, found)
                 self._catalogue.record(found)
 
-        for dump in list(self._catalogue.find_unhashed()):
-            for name in pending(dump):
-                self._hash(dump.directory, name)
-
-    def _hash(self, directory: str, name: str) -> None:
-        self._catalogue.record(with_digest(self._spool, directory, name))
+        for dump in list(self._catalogue.find_unfinished()):
+            for file in dump.files:
+                if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
+                    self._look_after(dump.directory, file)
 
 
 async def _beat(beat: Callable[[], None]) -> None:

@@ -103,8 +103,8 @@ def _table(root: Path, found: list[Manifest]) -> None:
         ("VERDICT", "left"),
         ("KERNEL", "left"),
         ("SIZE", "right"),
-        ("CLIENT", "left"),
         ("ID", "left"),
+        ("CRASH", "left"),
         ("DIRECTORY", "left"),
     ):
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
@@ -120,8 +120,8 @@ def _table(root: Path, found: list[Manifest]) -> None:
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
             escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
-            dump.client,
             dump.id,
+            escape(_plain(dump.title or "-")),
             escape(_plain(dump.directory)),
         )
     if console.is_terminal:
@@ -151,10 +151,12 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Client", dump.client),
         ("Sent as", dump.requested),
         ("Verdict", f"{dump.verdict}: {dump.reason}"),
+        ("Crash", dump.title),
+        ("Signature", dump.signature),
         ("Kernel", dump.kernel_release),
         ("Build ID", dump.build_id),
         ("Crashed", dump.crash_time and _local(dump.crash_time)),
-        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename)))),
+        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
             click.echo(f"{label:>12}: {_plain(value)}")

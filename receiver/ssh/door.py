@@ -45,7 +45,7 @@ class Door:
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
     uploads: set[Reception] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
-    unhashed: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)  # directory, file
+    stored: asyncio.Queue[Stored] = field(default_factory=asyncio.Queue)  # for what no client waits for
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -138,8 +138,7 @@ class Reception:
             raise
         finally:
             self._door.ended(self)
-        if stored.file.sha256 is None:
-            self._door.unhashed.put_nowait((stored.dump.directory, stored.file.name))
+        self._door.stored.put_nowait(stored)
         self._tell(stored)
         return stored
 
