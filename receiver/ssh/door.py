@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import asyncssh
@@ -18,7 +18,7 @@ from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
 from receiver.spool.dumps import Owner, Spool
-from receiver.spool.manifest import Manifest
+from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.space import Limits
 from receiver.spool.view import View
 from receiver.spool.writer import Broken, Stored, Upload
@@ -109,7 +109,8 @@ class Reception:
 
         def work() -> Upload:
             upload = view.begin(path, tool, expected_bytes=expected_bytes)
-            door.recorded(upload.dump)
+            if not any(file.core for file in upload.dump.files):
+                door.recorded(replace(upload.dump, verdict=RECEIVING))
             return upload
 
         upload = await door.off_loop(work)
