@@ -28,6 +28,7 @@ from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
+from receiver.wire.families import Observation
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
 HEADERS: Final = 64 << 10  # bytes on disk before the first look for what the dump says of itself
@@ -62,6 +63,7 @@ class Upload:
         *,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._owner = owner
@@ -69,6 +71,7 @@ class Upload:
         self._requested = tuple(requested)
         self._tool = tool
         self._clock = clock
+        self._heard = tuple(heard)
         self._begun = clock()
         self._noted = 0.0
         self._intake = Intake(limit_bytes)
@@ -157,6 +160,7 @@ class Upload:
             malformed=self._malformed,
             records=flattened.records if flattened else None,
             trailing=flattened.trailing if flattened else 0,
+            heard=self._heard,
         )
         return Stored(*commit(self._spool, self.dump.directory, arrived))
 
