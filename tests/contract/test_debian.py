@@ -60,7 +60,7 @@ def test_a_compressed_stream_is_opened(
 
 
 def test_the_raw_core_that_follows_a_failure_wins(host: Host, sample: Sample) -> None:
-    """A broken stream is sent again, raw and by scp: another attempt in the same dump, and the whole one is `vmcore`."""
+    """A broken stream is sent again, raw and by scp: another attempt, and the whole one wins."""
     machine = host("deb")
     machine.sh(
         f"""
@@ -86,9 +86,7 @@ def test_two_crashes_in_one_minute_share_a_directory(host: Host, sample: Sample)
     assert names == {"vmcore", "vmcore.1", f"dmesg.{STAMP}", f"dmesg.{STAMP}.1"}
 
 
-def test_an_unfiltered_elf_core_arrives(
-    host: Host, shared: Path, tmp_path: Path, whole: Whole
-) -> None:
+def test_an_unfiltered_elf_core_arrives(host: Host, shared: Path, tmp_path: Path, whole: Whole) -> None:
     """/proc/vmcore itself, by scp: the ELF core of a whole machine, stored as it was sent."""
     core = tmp_path / "proc-vmcore"
     with gzip.open(shared / "vmcores/variants/vmcore.raw.gz") as packed, core.open("wb") as file:

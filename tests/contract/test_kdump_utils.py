@@ -1,6 +1,6 @@
 """kdump-utils and the kexec-tools of Fedora since 2019, RHEL8 to RHEL10: kdumpctl and kdump.sh.
 
-Sources: kexec-tools 2.0.20 to 2.0.29, kdump-utils to 1.0.61; each variant is named by the first release that sends it.
+Sources: kexec-tools 2.0.20 to 2.0.29, kdump-utils to 1.0.61. A variant is named by its first release.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_the_write_test_leaves_nothing(el6: Machine) -> None:
 
 
 def test_rhel6_sends_log_and_core(host: Host, sample: Sample, whole: Whole) -> None:
-    """2.0.0-310: a plain mkdir, the log first, paths with a double slash, `dd`, then the name `vmcore.flat`."""
+    """2.0.0-310: a plain mkdir, the log first, double slashes, `dd`, then the name `vmcore.flat`."""
     machine = host("el6", "rsa", EL6)
     machine.sh(
         f"""
@@ -68,7 +68,7 @@ def test_rhel6_sends_log_and_core(host: Host, sample: Sample, whole: Whole) -> N
 
 
 def test_rhel6_sends_by_scp_and_watches(host: Host, sample: Sample, whole: Whole) -> None:
-    """core_collector scp: `ls -l` of the growing file tells its size in the fifth field, as /init reads it."""
+    """core_collector scp: the fifth field of `ls -l` is the size of the growing file, as /init reads it."""
     machine = host("el6", "rsa", EL6)
     done = machine.sh(
         f"""

@@ -84,7 +84,7 @@ def test_the_core_arrives_by_scp(host: Host, sample: Sample, whole: Whole) -> No
 
 
 def test_a_collector_that_dies_is_told_from_one_that_finished(host: Host, sample: Sample) -> None:
-    """A POSIX sh forgets makedumpfile's status and says `vmcore.flat` of half a stream; the bytes say truncated."""
+    """A POSIX sh forgets makedumpfile's status and renames half a stream; its bytes say truncated."""
     machine, d = host("el7"), "/var/crash/10.0.1.7-2020-04-02-11:22:35"
     machine.sh("set +o pipefail\n" + capture(d, collector="head -c 3000000 $STREAM"), STREAM=sample.stream)
     dump = machine.dump()

@@ -108,7 +108,9 @@ class Machine:
             raise AssertionError(f"{script}\nexited {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
-    def ssh(self, command: str, *, stdin: bytes = b"", check: bool = False) -> subprocess.CompletedProcess[bytes]:
+    def ssh(
+        self, command: str, *, stdin: bytes = b"", check: bool = False
+    ) -> subprocess.CompletedProcess[bytes]:
         """One command, as one connection."""
         line = ["ssh", "-F", str(self.config), self.target, command]
         return subprocess.run(line, input=stdin, capture_output=True, timeout=SECONDS, check=check)

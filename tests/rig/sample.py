@@ -21,7 +21,7 @@ class Sample:
     def of(cls, stream: Path, directory: Path) -> Sample:
         """Rearrange `stream` into `directory`."""
         rearranged = directory / "vmcore"
-        command = ["makedumpfile", "-R", rearranged]
+        command = ["makedumpfile", "-R", str(rearranged)]
         with stream.open("rb") as flat:
             subprocess.run(command, stdin=flat, check=True, capture_output=True, timeout=60)
         return cls(stream, rearranged, digest(rearranged), osrelease(rearranged))
@@ -35,13 +35,13 @@ def digest(path: Path) -> str:
 
 def osrelease(vmcore: Path) -> str:
     """The kernel's release as crash(8) reads it."""
-    command = ["crash", "--osrelease", vmcore]
+    command = ["crash", "--osrelease", str(vmcore)]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def kernel_log(vmcore: Path, directory: Path) -> str:
     """The kernel's log as makedumpfile reads it; `directory` takes its output."""
     log = directory / "makedumpfile.log"
-    command = ["makedumpfile", "--dump-dmesg", vmcore, log]
+    command = ["makedumpfile", "--dump-dmesg", str(vmcore), str(log)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return log.read_text(errors="replace")
