@@ -134,6 +134,9 @@ def _collected(source: Source, entries: Iterable[Record | Gap | bytes]) -> Log:
     if missing and not why:
         what = "records" if source == "ringbuffer" else "records and bytes" if records else "bytes"
         why = f"{missing:,} {what} are in pages that the dump does not have"
+    timeless = sum(record.nanoseconds is None for record in records)
+    if timeless and not why:
+        why = f"the times of {timeless:,} records are in pages that the dump does not have"
     return Log(bytes(data), tuple(records), source, missing, why)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from receiver.dump import pages
 from receiver.dump.malformed import Malformed
-from receiver.dump.pages import ElfMemory, KdumpMemory, Memory
+from receiver.dump.pages import Absent, ElfMemory, KdumpMemory, Memory
 from receiver.dump.pread import PREFIX
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
@@ -74,7 +74,7 @@ class Tables:
 
 
 class Translator:
-    """All ways that a dump offers: constant offsets first, then tables, then what is guessed."""
+    """All ways that a dump offers: constant offsets first, then tables, a guess where those are missing."""
 
     def __init__(
         self, memory: Memory, linear: tuple[Linear, ...], tables: Tables | None, guessed: tuple[Linear, ...]
@@ -94,7 +94,7 @@ class Translator:
         if self._tables:
             try:
                 return self._tables.walk(self._memory, vaddr)
-            except Malformed as error:
+            except Absent as error:
                 failure = error
         for linear in self._guessed:
             found = linear.translate(vaddr)
