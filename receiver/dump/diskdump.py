@@ -23,7 +23,7 @@ from receiver.dump.pread import PREFIX, Order, Pread
 SIGNATURES = (b"KDUMP   ", b"DISKDUMP")
 DESCRIPTOR_SIZE = 24  # bytes: u64 offset, u32 size, u32 flags, u64 page_flags
 
-MOST_PAGES = 1 << 36  # 256 TiB in 4 KiB pages: a bitmap of 8 GiB is the largest that is looked at
+MOST_PAGES = 1 << 35  # 128 TiB in 4 KiB pages: a bitmap of 4 GiB is the largest that is looked at
 _LARGEST_VERSION = 64  # 6 is the last known; the version's place tells the byte order
 _NARROW = frozenset(
     {"i386", "i486", "i586", "i686", "arm", "armv5tejl", "armv6l", "armv7l", "armv8l", "ppc", "s390", "mips"}

@@ -13,7 +13,7 @@ from receiver.dump import bitmap, diskdump, elf, notes
 from receiver.dump import vmcoreinfo as vmcoreinfo_text
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
-from receiver.dump.pread import Pread
+from receiver.dump.pread import Pread, claimed
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
 
@@ -100,7 +100,7 @@ def kdump_vmcoreinfo(pread: Pread, header: diskdump.Header) -> Vmcoreinfo | None
     place = header.sub.vmcoreinfo if header.sub else diskdump.Region(0, 0)
     if 0 < place.size <= vmcoreinfo_text.LARGEST:
         try:
-            return vmcoreinfo_text.parse_untrusted(pread(place.offset, place.size))
+            return vmcoreinfo_text.parse_untrusted(claimed(pread, place.offset, place.size))
         except Malformed:
             pass
     return notes.search_untrusted(pread, header.block_size, header.sub_blocks * header.block_size)

@@ -16,7 +16,7 @@ from typing import Protocol
 from receiver.dump import decompress, diskdump, elf
 from receiver.dump.diskdump import DESCRIPTOR_SIZE, Header
 from receiver.dump.malformed import Malformed
-from receiver.dump.pread import PREFIX, Order, Pread
+from receiver.dump.pread import PREFIX, Order, Pread, claimed
 
 CACHED_BYTES = 16 << 20  # of pages kept
 _RANKED = 4096  # bytes of bitmap between two known counts
@@ -107,7 +107,7 @@ class _Part:
             raise Absent(pfn * self._size, "was never written: the dump broke off before it")
         if size > self._size:
             raise Absent(pfn * self._size, f"claims {size} bytes of data")
-        data = self._pread(offset, size)
+        data = claimed(self._pread, offset, size)
         if len(data) < size:
             raise Absent(pfn * self._size, "lies behind the end of the file")
         try:
@@ -203,7 +203,7 @@ class ElfMemory:
             size = min(size, load.memsz - at)
             if at >= load.filesz:
                 return bytes(size)
-            data = self._pread(load.offset + at, min(size, load.filesz - at))
+            data = claimed(self._pread, load.offset + at, min(size, load.filesz - at))
             if not data:
                 raise Absent(paddr, "lies behind the end of the file")
             return data

@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from receiver.dump import pages
 from receiver.dump.malformed import Malformed
@@ -22,6 +23,7 @@ from receiver.dump.pread import PREFIX
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
 MASK = (1 << 64) - 1
+_MOST_SEGMENTS = 1024  # that an address is looked up in, one after another
 
 
 class Unmapped(Malformed):
@@ -247,5 +249,5 @@ def _segments(memory: KdumpMemory | ElfMemory) -> tuple[Linear, ...]:
     """What the program headers of an ELF core say; kexec fills in the direct map."""
     if not isinstance(memory, ElfMemory):
         return ()
-    loads = (load for load in memory.core.loads if load.vaddr)
+    loads = (load for load in islice(memory.core.loads, _MOST_SEGMENTS) if load.vaddr)
     return tuple(Linear(load.vaddr, load.vaddr + load.memsz, load.paddr) for load in loads)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from receiver.dump.malformed import Malformed
 from receiver.dump.pages import ElfMemory, KdumpMemory
 from receiver.dump.pread import Order
 from receiver.dump.translate import Translator
 
-_MOST_KEPT = 4096  # pages that a region keeps
+_KEPT_BYTES = 16 << 20  # of a region
 
 
 class Virtual:
@@ -69,24 +71,14 @@ class Region:
             whole += page[: size - len(whole)]
         return bytes(whole)
 
-    def pieces(self) -> list[bytes | int]:
-        """The whole region: bytes where pages are there, the number of bytes missing between them."""
-        found: list[bytes | int] = []
+    def pieces(self) -> Iterator[bytes | int]:
+        """The whole region, page by page: its bytes, or their number where the page is missing."""
         offset = 0
         while offset < self.size:
             size = min(self.size - offset, self._page_size - (self.start + offset) % self._page_size)
             data = self.slice(offset, size)
-            last = found[-1] if found else None
-            if data is not None:
-                found.append(last + data if isinstance(last, bytes) else data)
-                if isinstance(last, bytes):
-                    del found[-2]
-            elif isinstance(last, int):
-                found[-1] = last + size
-            else:
-                found.append(size)
+            yield size if data is None else data
             offset += size
-        return found
 
     def _page(self, number: int) -> bytes | None:
         if number in self._pages:
@@ -97,7 +89,7 @@ class Region:
         except Malformed as error:
             self.failure = self.failure or error
             page = None
-        if len(self._pages) >= _MOST_KEPT:
+        if len(self._pages) * self._page_size >= _KEPT_BYTES:
             self._pages.pop(next(iter(self._pages)))
         self._pages[number] = page
         return page
