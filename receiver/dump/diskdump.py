@@ -17,8 +17,12 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import NamedTuple
 
+from receiver.dump import notes
 from receiver.dump.malformed import Malformed
-from receiver.dump.pread import PREFIX, Order, Pread
+from receiver.dump.pread import PREFIX, Order, Pread, claimed
+from receiver.dump.vmcoreinfo import LARGEST as LARGEST_VMCOREINFO
+from receiver.dump.vmcoreinfo import Vmcoreinfo
+from receiver.dump.vmcoreinfo import parse_untrusted as parse_vmcoreinfo
 
 SIGNATURES = (b"KDUMP   ", b"DISKDUMP")
 DESCRIPTOR_SIZE = 24  # bytes: u64 offset, u32 size, u32 flags, u64 page_flags
@@ -204,6 +208,17 @@ def parse_untrusted(pread: Pread) -> Header:
         nr_cpus=main.nr_cpus,
         sub=sub,
     )
+
+
+def vmcoreinfo_untrusted(pread: Pread, header: Header) -> Vmcoreinfo | None:
+    """From where the sub header says it lies, or by search while that has not arrived. Raises nothing."""
+    place = header.sub.vmcoreinfo if header.sub else Region(0, 0)
+    if 0 < place.size <= LARGEST_VMCOREINFO:
+        try:
+            return parse_vmcoreinfo(claimed(pread, place.offset, place.size))
+        except Malformed:
+            pass
+    return notes.search_untrusted(pread, header.block_size, header.sub_blocks * header.block_size)
 
 
 def _readings(raw: bytes) -> list[tuple[int, Order, int, _MainFields]]:

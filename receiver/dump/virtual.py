@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from receiver.dump import anchor, diskdump, elf
+from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pages import ElfMemory, KdumpMemory
-from receiver.dump.pread import Order
-from receiver.dump.translate import Translator
+from receiver.dump.pread import Order, Pread
+from receiver.dump.translate import Linear, Translator, translator_untrusted
+from receiver.dump.vmcoreinfo import Vmcoreinfo
 
 _KEPT_BYTES = 16 << 20  # of a region
 
@@ -93,3 +96,49 @@ class Region:
             self._pages.pop(next(iter(self._pages)))
         self._pages[number] = page
         return page
+
+
+def open_untrusted(pread: Pread, kind: Kind) -> tuple[Virtual, Vmcoreinfo]:
+    """The kernel's memory, by virtual address, and what is needed to read it.
+
+    Raises:
+        Malformed: no dump, or its headers or VMCOREINFO are not there.
+    """
+    match kind:
+        case Kind.KDUMP:
+            return open_parts_untrusted([pread])
+        case Kind.ELF:
+            return _open_elf(pread)
+    raise Malformed(f"a file of kind {kind} holds no memory")
+
+
+def open_parts_untrusted(parts: Sequence[Pread]) -> tuple[Virtual, Vmcoreinfo]:
+    """The same of a split dump, of which parts may be missing.
+
+    Raises:
+        Malformed: a part's headers cannot be read, or no part has VMCOREINFO.
+    """
+    memory = KdumpMemory(parts)
+    infos = (diskdump.vmcoreinfo_untrusted(pread, diskdump.parse_untrusted(pread)) for pread in parts)
+    info = _needed(next((found for found in infos if found), None))
+    return Virtual(memory, translator_untrusted(memory, info, memory.header.utsname.machine or None)), info
+
+
+def _open_elf(pread: Pread) -> tuple[Virtual, Vmcoreinfo]:
+    core = elf.parse_untrusted(pread)
+    info = _needed(elf.vmcoreinfo_untrusted(pread, core))
+    page_size = info.page_size or 4096
+    found = None if core.segments else anchor.anchored_untrusted(pread, core, info)
+    if found is None:
+        memory = ElfMemory(pread, page_size, core)
+        return Virtual(memory, translator_untrusted(memory, info, core.architecture)), info
+    image = found.segments[0]
+    way = Linear(image.vaddr, image.vaddr + image.memsz, image.paddr)
+    memory = ElfMemory(pread, page_size, found)
+    return Virtual(memory, Translator(memory, (way,), None, ())), info
+
+
+def _needed(info: Vmcoreinfo | None) -> Vmcoreinfo:
+    if info is None:
+        raise Malformed("the dump has no VMCOREINFO")
+    return info

@@ -7,8 +7,8 @@ import pytest
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pread import of_bytes
-from receiver.dump.printk import log_untrusted, open_untrusted
-from receiver.dump.virtual import Virtual
+from receiver.dump.printk import log_untrusted
+from receiver.dump.virtual import Virtual, open_untrusted
 from tests.builders.elf_core import ElfCore
 from tests.builders.kdump import Kdump
 from tests.builders.machine import Machine, Message
