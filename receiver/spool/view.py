@@ -194,8 +194,8 @@ class View:
 
 def _current(dump: Manifest, name: str) -> StoredFile | None:
     """The newest file that bears `name` in the client's eyes."""
-    bearing: Sequence[StoredFile] = [file for file in dump.files if file.requested[-1] == name]
-    return max(bearing, key=lambda file: file.finished, default=None)
+    bearing = [(file.finished, at) for at, file in enumerate(dump.files) if file.requested[-1] == name]
+    return dump.files[max(bearing)[1]] if bearing else None  # of one second: the one that was stored last
 
 
 def _error(number: int) -> OSError:
