@@ -103,8 +103,8 @@ def _table(root: Path, found: list[Manifest]) -> None:
         ("VERDICT", "left"),
         ("KERNEL", "left"),
         ("SIZE", "right"),
-        ("CLIENT", "left"),
         ("ID", "left"),
+        ("CRASH", "left"),
         ("DIRECTORY", "left"),
     ):
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
@@ -120,8 +120,8 @@ def _table(root: Path, found: list[Manifest]) -> None:
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
             escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
-            dump.client,
             dump.id,
+            escape(_plain(dump.title or "-")),
             escape(_plain(dump.directory)),
         )
     if console.is_terminal:
@@ -151,10 +151,12 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Client", dump.client),
         ("Sent as", dump.requested),
         ("Verdict", f"{dump.verdict}: {dump.reason}"),
+        ("Crash", dump.title),
+        ("Signature", dump.signature),
         ("Kernel", dump.kernel_release),
         ("Build ID", dump.build_id),
         ("Crashed", dump.crash_time and _local(dump.crash_time)),
-        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename)))),
+        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
             click.echo(f"{label:>12}: {_plain(value)}")
@@ -242,10 +244,14 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
     ):
         task = progress.add_task("rebuild", total=None)
         count = 0
-        for _directory in stores.rebuild(spool, catalogue, time.time()):
+        for _ in stores.mend(spool, catalogue, time.time(), _tell_trouble, every_row=True):
             count += 1
             progress.update(task, completed=count)
     click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
+
+
+def _tell_trouble(path: Path, error: Exception) -> None:
+    click.echo(_plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
 def _progress(*more: TextColumn) -> Progress:

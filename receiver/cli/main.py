@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from receiver.cli import config, dumps, host, token
+from receiver.cli import config, dumps, host, log, token
 from receiver.settings import Settings, load
 
 
@@ -57,6 +57,9 @@ group.add_command(dumps.list_dumps)
 group.add_command(dumps.info)
 group.add_command(dumps.verify)
 group.add_command(dumps.rebuild)
+group.add_command(log.log)
+group.add_command(log.triage)
+group.add_command(log.explain)
 group.add_command(host.group)
 group.add_command(token.group)
 group.add_command(config.group)

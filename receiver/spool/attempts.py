@@ -38,8 +38,13 @@ def is_core(requested: str, kind: str) -> bool:
     return kind in DUMPS or (kind != "text" and _CORE_NAME.fullmatch(requested) is not None)
 
 
+def is_part(file: StoredFile) -> bool:
+    """Whether a core is one part of a split set."""
+    return file.core and _PART.fullmatch(file.requested[-1]) is not None
+
+
 def best(cores: Sequence[StoredFile]) -> StoredFile | None:
-    """The core that stands for the dump: the best verdict, then the most bytes, then the one that came first."""
+    """The core that stands for the dump: the best verdict, then the most bytes, then the first that came."""
     return min(cores, key=lambda core: (_RANK[core.verdict], -core.bytes, core.finished), default=None)
 
 
@@ -49,7 +54,7 @@ def plain_name(file: StoredFile) -> str:
     if file.core:
         part = _PART.fullmatch(name)
         name = part.group() if part else CORE
-    elif name == manifest.NAME or name.startswith("."):
+    elif name in manifest.OURS or name.startswith("."):
         name = f"_{name}"  # ours
     name = _cut(name)
     return name + INCOMPLETE if file.verdict is Verdict.TRUNCATED else name
@@ -71,7 +76,7 @@ def arranged(
     """
     wanted = plain_name(newest)
     rivals = [file for file in files if file.name == wanted]
-    taken = {file.name for file in files} | {manifest.NAME, newest.name} | set(strangers)
+    taken = {file.name for file in files} | manifest.OURS | {newest.name} | set(strangers)
     if not rivals:
         name = _aside(wanted, taken) if wanted in strangers else wanted
         return [*files, replace(newest, name=name)]
