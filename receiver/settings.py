@@ -43,7 +43,7 @@ class Settings(BaseModel):
 
     root: Path = Path("/var/crash")
     state_dir: Path | None = None
-    listen: tuple[Port, ...] = ("0.0.0.0:22",)
+    listen: tuple[Port, ...] = (":2222",)
     legacy_algorithms: bool = True
     user_ca: Path | None = None
     catalogue: str | None = None

@@ -79,7 +79,7 @@ def list_dumps(
     most: int | None = None,
 ) -> int:
     """List the dumps, newest first. No match: exit status 1."""
-    from receiver.run import catalogue_of
+    from receiver.stores import catalogue_of
 
     settings = ctx.obj.settings
     query = Query(host=host, since=since, verdict=verdict, most=most)
@@ -118,7 +118,7 @@ def _table(root: Path, found: list[Manifest]) -> None:
             _local(dump.date),
             escape(dump.host),
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            escape(_plain(dump.kernel_release or "-")),
+            escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
             dump.client,
             dump.id,
@@ -232,17 +232,17 @@ def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -
 @click.pass_context
 def rebuild(ctx: click.Context, as_json: bool) -> None:
     """Make the catalogue anew from the dump directories alone."""
-    from receiver import run
+    from receiver import stores
 
     settings = ctx.obj.settings
-    spool = run.open_spool(settings)
+    spool = stores.open_spool(settings)
     with (
-        run.catalogue_of(settings) as catalogue,
+        stores.catalogue_of(settings) as catalogue,
         Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
     ):
         task = progress.add_task("rebuild", total=None)
         count = 0
-        for _directory in run.rebuild(spool, catalogue, time.time()):
+        for _directory in stores.rebuild(spool, catalogue, time.time()):
             count += 1
             progress.update(task, completed=count)
     click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
@@ -260,7 +260,7 @@ def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
     Raises:
         Failure: several match.
     """
-    from receiver.run import catalogue_of
+    from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
         found = list(catalogue.find(Query(id=id, most=2)))
@@ -281,6 +281,8 @@ def document(root: Path, dump: Manifest) -> dict[str, Any]:
     if coming is not None:
         shown["verdict"] = "receiving"
         shown["receiving"] = asdict(coming)
+        for fact in ("kernel_release", "build_id", "crash_time"):
+            shown[fact] = shown[fact] or shown["receiving"][fact]
     return shown
 
 

@@ -129,8 +129,11 @@ def ls(words: tuple[Word, ...]) -> ListLong:
     return ListLong(_one_path("ls", operands))
 
 
-_SIZE = re.compile(r"([0-9]{1,12})(c|w|b|[kKMG](?:B|iB)?)?")
-_UNITS = {"": 1, "c": 1, "w": 2, "b": 512, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"([0-9]{1,12})([A-Za-z]{0,3})")
+_UNITS = {"": 1, "c": 1, "w": 2, "b": 512, "k": 1 << 10}
+for _power, _letter in enumerate("KMG", start=1):
+    _UNITS |= {_letter: 1024**_power, f"{_letter}iB": 1024**_power, f"{_letter}B": 1000**_power}
+_UNITS["kB"] = _UNITS["KB"]
 _MAX_BLOCK = 1 << 30
 _HARMLESS = {
     "conv": {"fsync", "fdatasync"},
@@ -165,21 +168,18 @@ def dd(words: tuple[Word, ...], umask: str | None) -> Write:
 
 def _block_bytes(word: str, value: str) -> int:
     found = _SIZE.fullmatch(value)
-    if found is None:
+    if found is None or found[2] not in _UNITS:
         raise Refused(f"'{word}' is not understood: not a size")
-    number, unit = int(found[1]), found[2] or ""
-    # coreutils: kB and MB are powers of 1000, K, KiB, M and MiB of 1024.
-    factor = 1000 ** "kMG".index(unit[0].replace("K", "k")) * 1000 if unit[1:] == "B" else _UNITS[unit[:1]]
+    number, factor = int(found[1]), _UNITS[found[2]]
     if not 0 < number * factor <= _MAX_BLOCK:
         raise Refused(f"'{word}' is not understood: a block has 1 to {_MAX_BLOCK} bytes")
     return number * factor
 
 
 def cat(command: Simple, into: Word, umask: str | None) -> Write:
-    if len(command.words) > 1 and [word.text for word in command.words[1:]] != ["-"]:
-        raise Refused(
-            f"'{command.words[1].text}' is not understood: cat writes what the client sends, nothing else"
-        )
+    operands = [word.text for word in command.words[1:]]
+    if operands not in ([], ["-"]):
+        raise Refused(f"'{operands[0]}' is not understood: cat writes what the client sends, nothing else")
     return Write(_file(into), "cat", umask=umask, quoted=into.quoted)
 
 

@@ -121,6 +121,7 @@ UNDERSTOOD: dict[str, tuple[str, Command]] = {
         Move(p(f"{DEB}/dump-incomplete.gz"), p(f"{DEB}/dump.202404021122.gz")),
     ),
     # SUSE, kdumptool and kdump-save
+    "cat said in full": ("cat - > /a", Write(p("/a"), "cat")),
     "kdumptool core": (
         f"dd of={OLD}/vmcore-incomplete && mv {OLD}/vmcore-incomplete {OLD}/vmcore",
         Write(p(f"{OLD}/vmcore-incomplete"), "dd", then_move_to=p(f"{OLD}/vmcore")),
@@ -237,7 +238,14 @@ def test_the_write_test_takes_its_options_in_any_order(line: str) -> None:
     ("size", "block_bytes"),
     [
         *[("512", 512), ("1c", 1), ("2w", 4), ("1b", 512), ("4k", 4096), ("4K", 4096), ("1M", 1 << 20)],
-        *[("1073741824", 1 << 30), ("1MB", 10**6), ("1kB", 1000), ("1MiB", 1 << 20), ("1G", 1 << 30)],
+        *[
+            ("1073741824", 1 << 30),
+            ("1MB", 10**6),
+            ("1kB", 1000),
+            ("1KB", 1000),
+            ("1MiB", 1 << 20),
+            ("1G", 1 << 30),
+        ],
     ],
 )
 def test_dd_s_block_size_is_read_as_dd_does(size: str, block_bytes: int) -> None:
@@ -279,6 +287,9 @@ REFUSED = {
     "dd of=/a bs=0": "a block has 1 to",
     "dd of=/a bs=1073741825": "a block has 1 to",
     "dd of=/a bs=x": "not a size",
+    "dd of=/a bs=1T": "not a size",
+    "dd of=/a bs=1kiB": "not a size",
+    "cat - /etc/passwd > /a": "'-' is not understood",
     "dd": "without of=FILE",
     "dd of=": "an empty path",
     "dd of=/": "a directory is not a file",
