@@ -44,8 +44,8 @@ class AuthorityError(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
-    """A certificate that is believed: its key, as it travels in SSH, is this host's for one login."""
+class Shown:
+    """What a client showed is believed to be this host's, once it proves that it has `key`."""
 
     key: PublicKey
     identity: Identity
@@ -59,7 +59,7 @@ class Authorities:
         self.fingerprints = frozenset(key.fingerprint for key in keys)
         self._sha1 = sha1
 
-    def decide(self, blob: bytes, peer: str, now: float) -> Vouched | Denied:
+    def decide(self, blob: bytes, peer: str, now: float) -> Shown | Denied:
         """Whose certificate `blob` is, if it may come in from `peer` at `now` (seconds since 1970).
 
         That the client has the certificate's key is the caller's to prove.
@@ -78,8 +78,10 @@ class Authorities:
             host = check_host_name(certificate.principals[0])
         except BadName as error:
             return Denied(f"the certificate's principal: {error}")
-        detail = f"{certificate.key.fingerprint} serial {certificate.serial} CA {certificate.signer.fingerprint}"
-        return Vouched(certificate.key, Identity(host, host, "certificate", peer, detail))
+        detail = (
+            f"{certificate.key.fingerprint} serial {certificate.serial} CA {certificate.signer.fingerprint}"
+        )
+        return Shown(certificate.key, Identity(host, host, "certificate", peer, detail))
 
     def _objection(self, certificate: Certificate, peer: str, now: float) -> str | None:
         if certificate.signer.fingerprint not in self.fingerprints:

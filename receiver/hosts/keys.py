@@ -157,6 +157,13 @@ class HostKeys:
         keys.sort(key=lambda key: (key.added, key.fingerprint))
         return Host(name, tuple(keys), tuple(damaged))
 
+    def is_empty(self) -> bool:
+        """Whether no host is enrolled."""
+        try:
+            return next(self._by_key.iterdir(), None) is None
+        except OSError as error:
+            raise unusable(error, self._by_key) from None
+
     def hosts(self) -> list[Host]:
         """Every host, by name. Reads every file."""
         try:

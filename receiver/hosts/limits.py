@@ -58,7 +58,7 @@ class PasswordLimits:
         return 0.0
 
     def right(self, peer: str, began: float) -> None:
-        """The try that `peer` began then was right: it does not count. What it got wrong before still does."""
+        """The try that `peer` began then was right and does not count; its earlier wrong ones still do."""
         with contextlib.suppress(ValueError):
             self._tries.remove(began)
         source = self._sources.get(source_of(peer))

@@ -76,6 +76,11 @@ class PublicKey:
     line: str  # ``TYPE BASE64``
     comment: str = field(default="", compare=False)
 
+    @property
+    def blob(self) -> bytes:
+        """As it travels in SSH."""
+        return base64.b64decode(self.line.partition(" ")[2])
+
 
 def parse_untrusted(text: str) -> PublicKey:
     """The one public key of a ``.pub`` file.
