@@ -19,9 +19,11 @@ from receiver.spool import attempts, incoming, manifest
 from receiver.spool.clock import iso
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import Manifest, StoredFile
+from receiver.spool.names import UNKNOWN
 from receiver.spool.space import Limits, Space, space
 from receiver.spool.writer import Upload
 from receiver.wire.answers import mktemp_name
+from receiver.wire.families import Observation, narrowed
 from receiver.wire.paths import ClientPath, parse_untrusted
 
 STATUS: Final = "vmcore-creation.status"  # the one file that a client reads: `kdumpctl test` of kdump-utils
@@ -38,14 +40,23 @@ class Found:
 
 
 class View:
-    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop."""
+    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop.
+
+    What was `heard` of the client goes into the dumps that it touches.
+    """
 
     def __init__(
-        self, spool: Spool, owner: Owner, limits: Limits, clock: Callable[[], float] = time.time
+        self,
+        spool: Spool,
+        owner: Owner,
+        limits: Limits,
+        clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._limits = limits
         self._clock = clock
+        self._heard = tuple(heard)
         self._names = spool.names(owner.name)
         self.owner = owner
 
@@ -58,7 +69,7 @@ class View:
         if self.find(path):
             raise _error(errno.EEXIST)
         self._admit()
-        self._names.announce(path)
+        self._names.announce(path, narrowed(UNKNOWN, self._heard))
 
     def remove_directory(self, path: ClientPath) -> None:
         """`rmdir` of a directory that holds nothing."""
@@ -110,7 +121,7 @@ class View:
         if path.trailing_slash or not path.parts or self._is_plain_directory(path):
             raise _error(errno.EISDIR)
         self._admit(expected_bytes)
-        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()))
+        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()), self._heard)
         if len(dump.files) >= attempts.FILES_MAX:
             raise _error(errno.EDQUOT)
         return Upload(
@@ -121,6 +132,7 @@ class View:
             tool,
             limit_bytes=self._limits.max_dump_bytes,
             clock=self._clock,
+            heard=self._heard,
         )
 
     def rename(self, old: ClientPath, new: ClientPath) -> Manifest:
@@ -150,7 +162,9 @@ class View:
                 if before.name != after.name:
                     (directory / before.name).rename(directory / after.name)
             note = f"{old.name} to {new.name}"
-            dump = replace(dump, files=tuple(files)).noted(iso(self._clock()), "renamed", note)
+            client = narrowed(dump.client, self._heard)
+            dump = replace(dump, files=tuple(files), client=client)
+            dump = dump.noted(iso(self._clock()), "renamed", note)
             manifest.store(self._spool.root, dump)
         return dump
 
@@ -180,8 +194,8 @@ class View:
 
 def _current(dump: Manifest, name: str) -> StoredFile | None:
     """The newest file that bears `name` in the client's eyes."""
-    bearing: Sequence[StoredFile] = [file for file in dump.files if file.requested[-1] == name]
-    return max(bearing, key=lambda file: file.finished, default=None)
+    bearing = [(file.finished, at) for at, file in enumerate(dump.files) if file.requested[-1] == name]
+    return dump.files[max(bearing)[1]] if bearing else None  # of one second: the one that was stored last
 
 
 def _error(number: int) -> OSError:
