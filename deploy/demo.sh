@@ -57,5 +57,8 @@ shown "$receiver" --root "$work/spool" info "$id"
 shown "$receiver" --root "$work/spool" verify --deep "$id"
 shown ls -l "$work/spool/${directory##*/}"
 
+say 'Why it crashed'
+shown cat "$work/spool/${directory##*/}/report.txt"
+
 say 'The log of the server, one line for each piece of work'
 cat "$work/log"

@@ -119,7 +119,7 @@ def summed_up(dump: Manifest, facts: Facts | None) -> Manifest:
     """The dump's own verdict: that of its best core."""
     core = attempts.best([file for file in dump.files if file.core])
     if core is None:
-        return dump
+        return replace(dump, verdict=Verdict.UNKNOWN, reason="no vmcore has arrived")
     if facts is not None:
         dump = with_facts(dump, facts)
     return replace(dump, verdict=core.verdict, reason=core.reason)

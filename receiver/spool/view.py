@@ -27,6 +27,7 @@ from receiver.wire.families import Observation, narrowed
 from receiver.wire.paths import ClientPath, parse_untrusted
 
 STATUS: Final = "vmcore-creation.status"  # the one file that a client reads: `kdumpctl test` of kdump-utils
+NAMES_MAX: Final = 16  # of one file, that are remembered
 STATUS_MAX: Final = 4096  # bytes of it
 
 
@@ -153,7 +154,7 @@ class View:
             file = _current(dump, old.name)
             if file is None:
                 raise _error(errno.EBUSY if self.find(old) else errno.ENOENT)
-            renamed = replace(file, requested=(*file.requested, new.name))
+            renamed = replace(file, requested=(*file.requested[-NAMES_MAX + 1 :], new.name))
             others = [other for other in dump.files if other is not file]
             same = attempts.plain_name(renamed) == attempts.plain_name(file)
             files = [*others, renamed] if same else attempts.arranged(others, renamed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import asyncssh
@@ -18,7 +18,7 @@ from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
 from receiver.spool.dumps import Owner, Spool
-from receiver.spool.manifest import Manifest
+from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.space import Limits
 from receiver.spool.view import View
 from receiver.spool.writer import Broken, Stored, Upload
@@ -46,7 +46,7 @@ class Door:
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
     uploads: set[Reception] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
-    unhashed: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)  # directory, file
+    stored: asyncio.Queue[Stored] = field(default_factory=asyncio.Queue)  # for what no client waits for
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -116,7 +116,8 @@ class Reception:
 
         def work() -> Upload:
             upload = view.begin(path, tool, expected_bytes=expected_bytes)
-            door.recorded(upload.dump)
+            if not any(file.core for file in upload.dump.files):
+                door.recorded(replace(upload.dump, verdict=RECEIVING))
             return upload
 
         upload = await door.off_loop(work)
@@ -145,8 +146,7 @@ class Reception:
             raise
         finally:
             self._door.ended(self)
-        if stored.file.sha256 is None:
-            self._door.unhashed.put_nowait((stored.dump.directory, stored.file.name))
+        self._door.stored.put_nowait(stored)
         self._tell(stored)
         return stored
 
