@@ -41,6 +41,10 @@ class Authorities:
             return {"principals": list(principals or ())}
         return None
 
+    def validate_x509(self, *_: object) -> tuple[None, None]:
+        """No X.509 certificate vouches for a host."""
+        return None, None
+
     def decide(self, certificate: SSHOpenSSHCertificate, peer: str) -> Identity | Denied:
         """Whose certificate it is. asyncssh has checked signature, type, dates and source-address."""
         signer = certificate.signing_key.get_fingerprint()

@@ -50,16 +50,21 @@ class Connection(asyncssh.SSHServerConnection):
             return False
         if not await super().validate_public_key(username, key_data, msg, signature):
             return False
-        try:
-            certificate = decode_ssh_certificate(key_data)
-        except asyncssh.KeyImportError:
-            return True  # a plain key: Login has decided
         owner = self.get_owner()
-        return (
-            isinstance(certificate, SSHOpenSSHCertificate)
-            and isinstance(owner, Login)
-            and owner.validate_certificate(certificate)
-        )
+        if not isinstance(owner, Login) or not _allowed(owner, key_data):
+            return False
+        if msg:
+            owner.proved()
+        return True
+
+
+def _allowed(owner: Login, key_data: bytes) -> bool:
+    """Whether a certificate's principal may come in; of a plain key, Login has been asked already."""
+    try:
+        certificate = decode_ssh_certificate(key_data)
+    except asyncssh.KeyImportError:
+        return True
+    return isinstance(certificate, SSHOpenSSHCertificate) and owner.validate_certificate(certificate)
 
 
 def _signature_algorithm(signature: bytes) -> bytes:

@@ -14,7 +14,8 @@ from receiver.ssh.door import Door
 from receiver.ssh.session import Session
 from receiver.wire.refused import printable
 
-PASSWORD_TRIES: Final = 3  # of one connection
+PASSWORD_TRIES: Final = 3  # of one connection, as many as OpenSSH's client asks its user for
+KEY_OFFERS: Final = 32  # of one connection; an agent may hold many keys before the right one
 
 
 class Login(asyncssh.SSHServer):
@@ -24,7 +25,9 @@ class Login(asyncssh.SSHServer):
         self._door = door
         self._peer = ""
         self._user = ""
+        self._offered: Identity | None = None  # whose key it would be; nothing is signed yet
         self._identity: Identity | None = None
+        self._offers = 0
         self._tries = 0
         self._connection: asyncssh.SSHServerConnection
 
@@ -55,6 +58,11 @@ class Login(asyncssh.SSHServer):
         return True
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether this key may come in. Clients ask before they sign: only `proved` says who is there."""
+        self._offers += 1
+        if self._offers > KEY_OFFERS:
+            self._give_up(f"offered more than {KEY_OFFERS} keys")
+            return False
         found = await self._door.off_loop(lambda: self._door.hosts.find(key, self._peer))
         return self._decided(found, "key")
 
@@ -65,14 +73,26 @@ class Login(asyncssh.SSHServer):
             return False
         return self._decided(authorities.decide(certificate, self._peer), "certificate")
 
+    def proved(self) -> None:
+        """The signature over the key or certificate that was decided last is good."""
+        self._identity = self._offered
+
     def password_auth_supported(self) -> bool:
         return True
 
     async def validate_password(self, username: str, password: str) -> bool:
         now = time.monotonic()
         self._tries += 1
+        if self._tries > PASSWORD_TRIES:
+            self._give_up(f"gave more than {PASSWORD_TRIES} passwords")
+            return False
+        if not password:
+            # ssh without a terminal sends these when its key is refused. They guess nothing, and shall
+            # not keep a host's `propagate` waiting.
+            self._refused("token", "an empty password")
+            return False
         wait = self._door.passwords.retry_after_seconds(self._peer, now)
-        if wait > 0 or self._tries > PASSWORD_TRIES:
+        if wait > 0:
             self._refused("token", f"too many wrong passwords, again in {wait:.0f} s")
             return False
         found = await self._door.off_loop(lambda: self._door.tokens.check(password, time.time()))
@@ -89,6 +109,10 @@ class Login(asyncssh.SSHServer):
         )
         return True
 
+    def change_password(self, username: str, old_password: str, new_password: str) -> bool:
+        """A token cannot be changed."""
+        return False
+
     def session_requested(self) -> Session | bool:
         if self._identity is None:
             return False
@@ -98,8 +122,13 @@ class Login(asyncssh.SSHServer):
         if isinstance(found, Denied):
             self._refused(how, found.reason)
             return False
-        self._identity = found
+        self._offered = found
         return True
+
+    def _give_up(self, reason: str) -> None:
+        self._refused("-", reason)
+        code = asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE
+        self._connection.disconnect(code, "Too many authentication failures")
 
     def _refused(self, how: str, reason: str) -> None:
         self._door.bus.tell(LoginRefused(self._peer, self._user, how, reason))

@@ -83,7 +83,7 @@ def test_two_hosts_of_one_minute_do_not_meet(host: Host, sample: Sample) -> None
 def test_a_split_dump_can_be_put_together(host: Host, sample: Sample, tmp_path: Path) -> None:
     """KDUMPTOOL_FLAGS=SPLIT: the parts keep their numbers, and makedumpfile joins them."""
     parts = [tmp_path / "vmcore1", tmp_path / "vmcore2"]
-    split = ["makedumpfile", "--split", "-c", "-d", "31", sample.rearranged, *parts]
+    split = ["makedumpfile", "--split", "-c", "-d", "31", str(sample.rearranged), *map(str, parts)]
     subprocess.run(split, check=True, capture_output=True, timeout=60)
     machine = host("sle12")
     machine.sh(f"ssh -l kdump collector 'mkdir -p {OLD}'")
@@ -93,7 +93,7 @@ def test_a_split_dump_can_be_put_together(host: Host, sample: Sample, tmp_path: 
     stored = sorted(machine.directory().glob("vmcore*"))
     assert [path.name for path in stored] == ["vmcore1", "vmcore2"]
     joined = tmp_path / "joined"
-    join = ["makedumpfile", "--reassemble", *stored, joined]
+    join = ["makedumpfile", "--reassemble", *map(str, stored), str(joined)]
     subprocess.run(join, check=True, capture_output=True, timeout=60)
     assert osrelease(joined) == sample.osrelease
     assert machine.dump()["verdict"] == "complete"
