@@ -60,7 +60,8 @@ def plain_name(function: str) -> str:
     name = function.lstrip(".").split(".", 1)[0].split("@", 1)[0]
     if match := _SYSCALL.fullmatch(name):
         return match[1]
-    return name.removesuffix("_noprof")  # of the allocation profiling of 6.10
+    # __pi_: the position-independent alias (arm64, riscv); _noprof: of the allocation profiling of 6.10
+    return name.removeprefix("__pi_").removesuffix("_noprof")
 
 
 def _demangled(symbol: str) -> str:
