@@ -5,26 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import queue
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from receiver.events import Bus, Event, HostKeyChanged, Stopping, Tidied, Trouble, line
+from receiver import reports
+from receiver.analysis import runner
+from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
 from receiver.hosts import certificates, hostkeys
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
 from receiver.spool import recovery
-from receiver.spool.hashing import pending, with_digest
+from receiver.spool.clock import iso
+from receiver.spool.hashing import with_digest
+from receiver.spool.manifest import StoredFile
 from receiver.spool.space import Limits
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
+from receiver.triage import overrides
 
 THREADS: Final = 16  # disk work at once
 CUT_SECONDS: Final = 30  # that storing a cut upload may take
@@ -44,6 +51,8 @@ class Server:
         self._bus = Bus()
         self._bus.subscribe(log_event)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
+        self._deeper: queue.Queue[str] = queue.Queue()  # directories whose core drgn shall look into
 
     async def serve(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -73,6 +82,8 @@ class Server:
         acceptors = [await listen(door, keys, sock) for sock in self._sockets]
         ready()
         chores = [loop.create_task(_beat(beat)), loop.create_task(self._background(door))]
+        if self._settings.analysis and runner.available():
+            threading.Thread(target=self._analyse, name="analysis", daemon=True).start()
         await stop.wait()
         for acceptor in acceptors:
             acceptor.close()
@@ -102,11 +113,22 @@ class Server:
             except Exception as error:
                 self._bus.tell(Trouble("recovery", repr(error)))
         while True:
-            directory, name = await door.unhashed.get()
+            stored = await door.stored.get()
             try:
-                await door.off_loop(partial(self._hash, directory, name))
+                await door.off_loop(partial(self._look_after, stored.dump.directory, stored.file))
             except Exception as error:
-                self._bus.tell(Trouble("hashing", f"{directory}/{name}: {error}"))
+                self._bus.tell(Trouble("aftercare", f"{stored.dump.directory}/{stored.file.name}: {error!r}"))
+
+    def _look_after(self, directory: str, file: StoredFile) -> None:
+        """What no client waits for: first the answer that people wait for, then the hash."""
+        if reports.may_hold_log(file):
+            dump = reports.write(self._spool, directory, iso(time.time()), self._overrides)
+            self._catalogue.record(dump)
+            self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
+        if file.core:
+            self._deeper.put_nowait(directory)
+        if file.sha256 is None:
+            self._catalogue.record(with_digest(self._spool, directory, file.name))
 
     def _recover(self) -> None:
         now = time.time()
@@ -120,12 +142,19 @@ class Server:
                 recovery.bind_names(self._spool, found)
                 self._catalogue.record(found)
 
-        for dump in list(self._catalogue.find_unhashed()):
-            for name in pending(dump):
-                self._hash(dump.directory, name)
+        for dump in list(self._catalogue.find_unfinished()):
+            for file in dump.files:
+                if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
+                    self._look_after(dump.directory, file)
 
-    def _hash(self, directory: str, name: str) -> None:
-        self._catalogue.record(with_digest(self._spool, directory, name))
+    def _analyse(self) -> None:
+        """One core after the other, for ever: a daemon thread, since a stop need not wait for drgn."""
+        while True:
+            directory = self._deeper.get()
+            try:
+                reports.analyse(self._spool, directory, self._settings)
+            except Exception as error:
+                self._bus.tell(Trouble("analysis", f"{directory}: {error}"))
 
 
 async def _beat(beat: Callable[[], None]) -> None:

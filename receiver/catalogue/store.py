@@ -33,6 +33,7 @@ class Query:
     host: str | None = None
     since: str | None = None  # UTC, ISO 8601
     verdict: str | None = None
+    signature: str | None = None  # may be cut short
     most: int | None = None
 
 
@@ -105,16 +106,18 @@ class Catalogue:
             statement = statement.where(dumps.c.date >= query.since)
         if query.verdict is not None:
             statement = statement.where(dumps.c.verdict == query.verdict)
+        if query.signature is not None:
+            statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
         if query.most is not None:
             statement = statement.limit(query.most)
         with self._engine.connect() as connection:
             for (document,) in connection.execute(statement):
                 yield from_json(document)
 
-    def find_unhashed(self) -> Iterator[Manifest]:
-        """The dumps that hold a file without a sha256."""
+    def find_unfinished(self) -> Iterator[Manifest]:
+        """The dumps that wait for a file's sha256, or for their report."""
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unhashed)).all()
+            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unfinished)).all()
         for (document,) in rows:
             yield from_json(document)
 
@@ -149,7 +152,8 @@ def _row(dump: Manifest) -> dict[str, Any]:
         "kernel_release": dump.kernel_release,
         "build_id": dump.build_id,
         "crash_time": dump.crash_time,
-        "unhashed": any(file.sha256 is None for file in dump.files),
+        "signature": dump.signature,
+        "unfinished": dump.crash_class is None or any(file.sha256 is None for file in dump.files),
         "bytes": sum(file.bytes for file in dump.files),
         "manifest": as_json(dump).decode(),
     }

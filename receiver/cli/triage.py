@@ -110,6 +110,3 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
         click.echo(report.explained(answer(file, table)), nl=False)
 
     return triage, explain
-
-
-triage, explain = commands(text_file)

@@ -37,6 +37,11 @@ def is_core(requested: str, kind: str) -> bool:
     return kind in DUMPS or (kind != "text" and _CORE_NAME.fullmatch(requested) is not None)
 
 
+def is_part(file: StoredFile) -> bool:
+    """Whether a core is one part of a split set."""
+    return file.core and _PART.fullmatch(file.requested[-1]) is not None
+
+
 def best(cores: Sequence[StoredFile]) -> StoredFile | None:
     """The core that stands for the dump: the best verdict, then the most bytes, then the newest."""
     return min(cores, key=lambda core: (_RANK[core.verdict], -core.bytes, core.finished), default=None)
@@ -48,7 +53,7 @@ def plain_name(file: StoredFile) -> str:
     if file.core:
         part = _PART.fullmatch(name)
         name = part.group() if part else CORE
-    elif name == manifest.NAME or name.startswith("."):
+    elif name in manifest.OURS or name.startswith("."):
         name = f"_{name}"  # ours
     return name + INCOMPLETE if file.verdict is Verdict.TRUNCATED else name
 
@@ -61,7 +66,7 @@ def arranged(files: Sequence[StoredFile], newest: StoredFile) -> list[StoredFile
     """
     wanted = plain_name(newest)
     rivals = [file for file in files if file.name == wanted]
-    taken = {file.name for file in files} | {manifest.NAME, newest.name}
+    taken = {file.name for file in files} | manifest.OURS | {newest.name}
     if not rivals:
         return [*files, replace(newest, name=wanted)]
     (rival,) = rivals

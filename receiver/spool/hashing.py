@@ -10,11 +10,6 @@ from receiver.spool.dumps import Spool
 from receiver.spool.manifest import Manifest
 
 
-def pending(dump: Manifest) -> list[str]:
-    """The files of `dump` without a hash."""
-    return [file.name for file in dump.files if file.sha256 is None]
-
-
 def with_digest(spool: Spool, directory: str, name: str) -> Manifest:
     """Hash one file and write it down; the manifest as it is then."""
     path = spool.root / directory

@@ -43,7 +43,10 @@ class Incoming:
     fraction: float | None = None
     exact: bool = False
     kernel_release: str | None = None
-    seconds: float = 0.0
+    build_id: str | None = None
+    crash_time: str | None = None  # UTC, ISO 8601
+    seconds: float = 0.0  # since the first byte
+    eta_seconds: float | None = None  # until the last one, at the pace so far
 
 
 _ADAPTER = TypeAdapter(Incoming)

@@ -19,6 +19,8 @@ from receiver.failure import Failure
 NAME: Final = "manifest.json"
 SCHEMA: Final = 1
 RECEIVING: Final = "receiving"  # beside the verdicts of dump.verdict: the core is not stored yet
+# Files of a dump that no client sends.
+OURS: Final = frozenset({NAME, "report.json", "report.txt", "log.txt", "analysis.json"})
 HISTORY: Final = 200  # entries of the audit trail that are kept
 
 
@@ -78,6 +80,13 @@ class Manifest:
     pages_total: int | None = None
     dump_level: int | None = None
     compression: str | None = None
+    crash_class: str | None = None  # of receiver.triage: why it crashed; None until the log is read
+    title: str | None = None
+    function: str | None = None
+    module: str | None = None
+    signature: str | None = None  # the group of dumps that crashed alike
+    rules_version: int | None = None
+    hardware: str | None = None
     files: tuple[StoredFile, ...] = ()
     history: tuple[Entry, ...] = ()
     schema: int = field(default=SCHEMA)

@@ -186,7 +186,7 @@ def _stored_files(directory: Path) -> list[Path]:
         if path.is_file()
         and not path.is_symlink()
         and not path.name.startswith(".")
-        and path.name != manifest.NAME
+        and path.name not in manifest.OURS
     )
 
 

@@ -16,6 +16,7 @@ from receiver.spool import attempts, incoming, manifest
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool, with_facts
 from receiver.spool.manifest import Manifest, StoredFile
+from receiver.wire.families import Observation, narrowed
 
 HASH_AT_ONCE: Final = 32 << 20  # bytes of a rearranged file that are hashed before the client is answered
 BLOCK: Final = 1 << 20
@@ -43,6 +44,7 @@ class Arrived:
     malformed: bool  # the stream broke its own format; otherwise `broken` cut it short
     records: int | None
     trailing: int
+    heard: tuple[Observation, ...] = ()  # what tells which kdump sent it
 
 
 def commit(spool: Spool, directory: str, arrived: Arrived) -> tuple[Manifest, StoredFile]:
@@ -59,7 +61,8 @@ def commit(spool: Spool, directory: str, arrived: Arrived) -> tuple[Manifest, St
                 )  # a second name first: nothing is ever without one
         stored = files[-1]
         arrived.path.rename(path / stored.name)
-        dump = summed_up(replace(dump, files=tuple(files)), judgement.facts if stored.core else None)
+        dump = replace(dump, files=tuple(files), client=narrowed(dump.client, arrived.heard))
+        dump = summed_up(dump, judgement.facts if stored.core else None)
         dump = dump.noted(arrived.finished, "stored", f"{stored.name}: {stored.verdict}, {stored.reason}")
         manifest.store(spool.root, dump)  # syncs the directory, so the rename above, too
         incoming.discard(arrived.path)
@@ -116,7 +119,7 @@ def summed_up(dump: Manifest, facts: Facts | None) -> Manifest:
     """The dump's own verdict: that of its best core."""
     core = attempts.best([file for file in dump.files if file.core])
     if core is None:
-        return dump
+        return replace(dump, verdict=Verdict.UNKNOWN, reason="no vmcore has arrived")
     if facts is not None:
         dump = with_facts(dump, facts)
     return replace(dump, verdict=core.verdict, reason=core.reason)

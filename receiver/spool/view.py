@@ -19,12 +19,15 @@ from receiver.spool import attempts, incoming, manifest
 from receiver.spool.clock import iso
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import Manifest, StoredFile
+from receiver.spool.names import UNKNOWN
 from receiver.spool.space import Limits, Space, space
 from receiver.spool.writer import Upload
 from receiver.wire.answers import mktemp_name
+from receiver.wire.families import Observation, narrowed
 from receiver.wire.paths import ClientPath, parse_untrusted
 
 STATUS: Final = "vmcore-creation.status"  # the one file that a client reads: `kdumpctl test` of kdump-utils
+NAMES_MAX: Final = 16  # of one file, that are remembered
 STATUS_MAX: Final = 4096  # bytes of it
 
 
@@ -37,14 +40,23 @@ class Found:
 
 
 class View:
-    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop."""
+    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop.
+
+    What was `heard` of the client goes into the dumps that it touches.
+    """
 
     def __init__(
-        self, spool: Spool, owner: Owner, limits: Limits, clock: Callable[[], float] = time.time
+        self,
+        spool: Spool,
+        owner: Owner,
+        limits: Limits,
+        clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._limits = limits
         self._clock = clock
+        self._heard = tuple(heard)
         self._names = spool.names(owner.name)
         self.owner = owner
 
@@ -57,7 +69,7 @@ class View:
         if self.find(path):
             raise _error(errno.EEXIST)
         self._admit()
-        self._names.announce(path)
+        self._names.announce(path, narrowed(UNKNOWN, self._heard))
 
     def remove_directory(self, path: ClientPath) -> None:
         """`rmdir` of a directory that holds nothing."""
@@ -109,7 +121,7 @@ class View:
         if path.trailing_slash or not path.parts or self._is_plain_directory(path):
             raise _error(errno.EISDIR)
         self._admit(expected_bytes)
-        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()))
+        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()), self._heard)
         if len(dump.files) >= attempts.FILES_MAX:
             raise _error(errno.EDQUOT)
         return Upload(
@@ -120,6 +132,7 @@ class View:
             tool,
             limit_bytes=self._limits.max_dump_bytes,
             clock=self._clock,
+            heard=self._heard,
         )
 
     def rename(self, old: ClientPath, new: ClientPath) -> Manifest:
@@ -141,7 +154,7 @@ class View:
             file = _current(dump, old.name)
             if file is None:
                 raise _error(errno.EBUSY if self.find(old) else errno.ENOENT)
-            renamed = replace(file, requested=(*file.requested, new.name))
+            renamed = replace(file, requested=(*file.requested[-NAMES_MAX + 1 :], new.name))
             others = [other for other in dump.files if other is not file]
             same = attempts.plain_name(renamed) == attempts.plain_name(file)
             files = [*others, renamed] if same else attempts.arranged(others, renamed)
@@ -149,7 +162,9 @@ class View:
                 if before.name != after.name:
                     (directory / before.name).rename(directory / after.name)
             note = f"{old.name} to {new.name}"
-            dump = replace(dump, files=tuple(files)).noted(iso(self._clock()), "renamed", note)
+            client = narrowed(dump.client, self._heard)
+            dump = replace(dump, files=tuple(files), client=client)
+            dump = dump.noted(iso(self._clock()), "renamed", note)
             manifest.store(self._spool.root, dump)
         return dump
 

@@ -28,6 +28,7 @@ from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
+from receiver.wire.families import Observation
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
 WRITEBACK: Final = 32 << 20  # bytes of dirty pages that are worth a start of writing
@@ -63,6 +64,7 @@ class Upload:
         *,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._owner = owner
@@ -70,6 +72,7 @@ class Upload:
         self._requested = tuple(requested)
         self._tool = tool
         self._clock = clock
+        self._heard = tuple(heard)
         self._begun = clock()
         self._noted = 0.0
         self._dirty = 0  # bytes written since the kernel was last told to write them out
@@ -117,6 +120,7 @@ class Upload:
             start_writeback(self._fd)
         if self._progress is None and self._intake.size >= HEADERS:
             self._progress = Progress()
+            self._noted = 0.0  # what the headers say is worth a note at once
         if self._progress is not None:
             self._progress.observe_many(done)
 
@@ -163,6 +167,7 @@ class Upload:
             malformed=self._malformed,
             records=flattened.records if flattened else None,
             trailing=flattened.trailing if flattened else 0,
+            heard=self._heard,
         )
         return Stored(*commit(self._spool, self.dump.directory, arrived))
 
@@ -175,6 +180,8 @@ class Upload:
             estimate = self._progress.estimate(read)
             if self._facts.kernel_release is None:
                 self._facts = facts_untrusted(read, sniff_untrusted(read(0, 4096)))
+        seconds = now - self._begun
+        fraction = estimate.fraction if estimate else None
         incoming.note(
             self.path,
             Incoming(
@@ -192,9 +199,12 @@ class Upload:
                 bytes=self._intake.size,
                 done_pages=estimate.done_pages if estimate else None,
                 total_pages=estimate.total_pages if estimate else None,
-                fraction=estimate.fraction if estimate else None,
+                fraction=fraction,
                 exact=estimate.exact if estimate else False,
                 kernel_release=self._facts.kernel_release,
-                seconds=round(now - self._begun, 3),
+                build_id=self._facts.build_id,
+                crash_time=iso(self._facts.crash_time) if self._facts.crash_time else None,
+                seconds=round(seconds, 3),
+                eta_seconds=round(seconds / fraction - seconds, 1) if fraction else None,
             ),
         )
