@@ -96,7 +96,9 @@ def _told(event: oops.Sighting) -> Frame | None:
 
 def _own(traces: list[Trace], event: oops.Sighting, crash: oops.Crash) -> list[Trace]:
     """The stacks of the task the report is about: others' get between the lines."""
-    whose = facts.reporter(crash.lines, event.words) if event.rule.look in ("fault", "lock") else None
+    whose = (
+        facts.reporter(crash.lines, event.words) if event.rule.look in ("fault", "lock", "locking") else None
+    )
     return [trace for trace in traces if whose is None or trace.pid in (whose, None)]
 
 

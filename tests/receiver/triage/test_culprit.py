@@ -54,10 +54,12 @@ def test_a_stack_of_helpers_only_names_the_innermost() -> None:
     assert report.function == "memset"
 
 
-def test_a_guessed_stack_is_better_than_a_helper() -> None:
+@pytest.mark.parametrize("helper", ["memset", "usercopy_abort", "fortify_panic"])
+def test_a_guessed_stack_is_better_than_a_helper(helper: str) -> None:
     """Kernels without an unwinder mark every frame with "?"."""
     guessed = [f"? {name}" for name in ("kfree", "acme", *SYSCALL)]
-    assert triage_untrusted(log(*x86("divide error: 0000 [#1] SMP", "memset", *guessed))).function == "acme"
+    report = triage_untrusted(log(*x86("divide error: 0000 [#1] SMP", helper, *guessed)))
+    assert report.function == "acme"
 
 
 def test_bare_frames_of_another_do_not_name_a_warning() -> None:
@@ -89,11 +91,33 @@ def test_the_interrupt_that_took_the_picture_is_never_blamed() -> None:
     assert any("took the picture" in one.verdict for one in report.explanation.weighed)
 
 
+def test_coverage_probes_do_not_hide_that_a_cpu_waits_for_others() -> None:
+    """Woven into all code, they are where the CPU happened to be."""
+    lines = x86(
+        "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [worker:42]",
+        "__sanitizer_cov_trace_pc",
+        "smp_call_function_many_cond",
+        "acme_work",
+        *SYSCALL,
+    )
+    assert triage_untrusted(log(*lines)).title == "BUG: soft lockup in smp_call_function"
+
+
 def test_the_tables_of_functions_are_read_whole() -> None:
     """A typing error in the data is found here, not by an operator."""
     functions = builtin().functions
     assert functions.why("generic", "kfree") == "allocators"
     assert functions.why("generic", "acme") is None
     assert functions.why("anchors", "call_timer_fn") == "dispatchers"
-    for table in ("machinery", "generic", "scheduler", "waits", "askers", "entry", "interrupt", "anchors"):
+    for table in (
+        "machinery",
+        "instruments",
+        "generic",
+        "scheduler",
+        "waits",
+        "askers",
+        "entry",
+        "interrupt",
+        "anchors",
+    ):
         assert functions.tables[table]
