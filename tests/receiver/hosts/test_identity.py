@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.hosts.identity import UNKNOWN_PEER, BadName, check_host_name, nth_at_address, normalised_peer
+from receiver.hosts.identity import UNKNOWN_PEER, BadName, check_host_name, normalised_peer, nth_at_address
 
 
 @pytest.mark.parametrize(
