@@ -319,8 +319,21 @@ def test_a_full_disk_enrols_nothing(hosts: HostKeys, keys: Keys, monkeypatch: py
         if len(written) == 2:
             raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("receiver.hosts.keys.write", full)
     wanted: list[PublicKey] = [parse_untrusted(line) for line in keys.more[:3]]
-    with pytest.raises(StateError, match="No space left on device"):
-        hosts.enrol("web01", wanted, how="token x")
+    with monkeypatch.context() as patch:
+        patch.setattr("receiver.hosts.keys.write", full)
+        with pytest.raises(StateError, match="No space left on device"):
+            hosts.enrol("web01", wanted, how="token x")
+    written.clear()
+    link = Path.symlink_to
+
+    def full_of_links(path: Path, target: Path) -> None:
+        full(path, None)
+        link(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "symlink_to", full_of_links)
+        with pytest.raises(StateError, match="No space left on device"):
+            hosts.enrol("web01", wanted, how="token x")
     assert all(isinstance(hosts.find(key.fingerprint, "::1"), Denied) for key in wanted)
+    assert len(hosts.enrol("web01", wanted, how="token x")) == 3
