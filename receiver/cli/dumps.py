@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -25,9 +25,6 @@ from receiver.failure import Failure
 from receiver.spool import incoming
 from receiver.spool.disk import reader
 from receiver.spool.manifest import Manifest, StoredFile
-
-if TYPE_CHECKING:
-    pass
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole

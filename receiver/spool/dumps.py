@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from receiver.spool import manifest
 from receiver.spool.clock import iso
 from receiver.spool.manifest import Manifest, ManifestError
 from receiver.spool.names import Names
+from receiver.wire.families import Observation, narrowed
 from receiver.wire.paths import ClientPath
 
 _SAFE = re.compile(r"[^\w%@:.,+=~-]", re.ASCII)
@@ -48,8 +49,10 @@ class Spool:
         """The paths that `owner` knows."""
         return Names(self.state / "names" / owner)
 
-    def open_dump(self, owner: Owner, directory: ClientPath, now: str) -> Manifest:
-        """The dump behind `directory`, begun if there is none yet."""
+    def open_dump(
+        self, owner: Owner, directory: ClientPath, now: str, heard: Sequence[Observation] = ()
+    ) -> Manifest:
+        """The dump behind `directory`, begun if there is none yet; `heard` tells by which kdump."""
         names = self.names(owner.name)
         make_directory(names.directory)
         with locked(names.directory):
@@ -57,11 +60,12 @@ class Spool:
             if known is not None:
                 with suppress(FileNotFoundError, ManifestError):  # what lies there is left as it is
                     return manifest.load(self.root / known)
-            begun = self._claim(owner, directory, now)
+            client = narrowed(names.announced_by(directory), heard)
+            begun = self._claim(owner, directory, now, client)
             names.bind(directory, begun.directory)
             return begun
 
-    def _claim(self, owner: Owner, directory: ClientPath, now: str) -> Manifest:
+    def _claim(self, owner: Owner, directory: ClientPath, now: str, client: str) -> Manifest:
         """Make a directory under the root that nobody has."""
         name = (
             _SAFE.sub("_", directory.name or f"{owner.name}-{now}")
@@ -81,7 +85,7 @@ class Spool:
                 host=owner.name,
                 how=owner.how,
                 peer=owner.peer,
-                client="unknown",
+                client=client,
                 directory=candidate,
                 requested=directory.text,
                 date=now,

@@ -18,6 +18,7 @@ from receiver.spool import attempts, incoming, manifest
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool, with_facts
 from receiver.spool.manifest import Manifest, ManifestError, StoredFile
+from receiver.wire.families import Observation, narrowed
 
 HASH_AT_ONCE: Final = 32 << 20  # bytes of a rearranged file that are hashed before the client is answered
 BLOCK: Final = 1 << 20
@@ -45,6 +46,7 @@ class Arrived:
     malformed: bool  # the stream broke its own format; otherwise `broken` cut it short
     records: int | None
     trailing: int
+    heard: tuple[Observation, ...] = ()  # what tells which kdump sent it
 
 
 def commit(spool: Spool, begun: Manifest, arrived: Arrived) -> tuple[Manifest, StoredFile]:
@@ -64,7 +66,8 @@ def commit(spool: Spool, begun: Manifest, arrived: Arrived) -> tuple[Manifest, S
         files = attempts.arranged(dump.files, file, strangers(path, dump))
         stored = files[-1]
         moves = [*moves_between(dump.files, files), (arrived.path.name, stored.name)]
-        dump = summed_up(replace(dump, files=tuple(files)), stored, judgement.facts)
+        dump = replace(dump, files=tuple(files), client=narrowed(dump.client, arrived.heard))
+        dump = summed_up(dump, stored, judgement.facts)
         dump = dump.noted(arrived.finished, "stored", f"{stored.name}: {stored.verdict}, {stored.reason}")
         with moved(path, moves):
             spool.write(dump)  # syncs the directory, so the names, too

@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,9 +20,11 @@ from receiver.spool import attempts, incoming, manifest, store
 from receiver.spool.clock import iso
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import Manifest, StoredFile
+from receiver.spool.names import UNKNOWN
 from receiver.spool.space import Limits, Space, space
 from receiver.spool.writer import Upload
 from receiver.wire.answers import mktemp_name
+from receiver.wire.families import Observation, narrowed
 from receiver.wire.paths import ClientPath, parse_untrusted
 
 STATUS: Final = "vmcore-creation.status"  # the one file that a client reads: `kdumpctl test` of kdump-utils
@@ -39,14 +41,23 @@ class Found:
 
 
 class View:
-    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop."""
+    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop.
+
+    What was `heard` of the client goes into the dumps that it touches.
+    """
 
     def __init__(
-        self, spool: Spool, owner: Owner, limits: Limits, clock: Callable[[], float] = time.time
+        self,
+        spool: Spool,
+        owner: Owner,
+        limits: Limits,
+        clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._limits = limits
         self._clock = clock
+        self._heard = tuple(heard)
         self._names = spool.names(owner.name)
         self.owner = owner
 
@@ -59,7 +70,7 @@ class View:
         if self.find(path):
             raise _error(errno.EEXIST)
         self._admit()
-        self._names.announce(path)
+        self._names.announce(path, narrowed(UNKNOWN, self._heard))
 
     def remove_directory(self, path: ClientPath) -> None:
         """`rmdir` of a directory that holds nothing."""
@@ -111,7 +122,7 @@ class View:
         if path.trailing_slash or not path.parts or self._is_plain_directory(path):
             raise _error(errno.EISDIR)
         self._admit(expected_bytes)
-        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()))
+        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()), self._heard)
         if len(dump.files) >= attempts.FILES_MAX:
             raise _error(errno.EDQUOT)
         return Upload(
@@ -122,6 +133,7 @@ class View:
             tool,
             limit_bytes=self._limits.max_dump_bytes,
             clock=self._clock,
+            heard=self._heard,
         )
 
     def rename(self, old: ClientPath, new: ClientPath) -> Manifest:
@@ -149,7 +161,9 @@ class View:
             strangers = store.strangers(directory, dump)
             files = [*others, renamed] if same else attempts.arranged(others, renamed, strangers)
             note = f"{old.name} to {new.name}"
-            dump = replace(dump, files=tuple(files)).noted(iso(self._clock()), "renamed", note)
+            client = narrowed(dump.client, self._heard)
+            dump = replace(dump, files=tuple(files), client=client)
+            dump = dump.noted(iso(self._clock()), "renamed", note)
             with store.moved(directory, store.moves_between((*others, file), files)):
                 self._spool.write(dump)
         return dump

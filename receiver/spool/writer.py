@@ -30,6 +30,7 @@ from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
+from receiver.wire.families import Observation
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
 WRITEBACK: Final = 32 << 20  # bytes of dirty pages that are worth a start of writing
@@ -66,6 +67,7 @@ class Upload:
         *,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._owner = owner
@@ -73,6 +75,7 @@ class Upload:
         self._requested = tuple(requested)
         self._tool = tool
         self._clock = clock
+        self._heard = tuple(heard)
         self._begun = clock()
         self._noted = 0.0
         self._dirty = 0  # bytes written since the kernel was last told to write them out
@@ -177,6 +180,7 @@ class Upload:
             malformed=self._malformed,
             records=flattened.records if flattened else None,
             trailing=flattened.trailing if flattened else 0,
+            heard=self._heard,
         )
         return Stored(*commit(self._spool, self.dump, arrived))
 
