@@ -51,14 +51,14 @@ def mend(spool: Spool, directory: Path, now: float) -> Mended | None:
             if known is None and dead:
                 known = adopt(directory, now)
                 spool.write(known)
-            _drop_leftovers(directory)
-        if known is None:
-            return None
         tidied = []
         for path, fd in dead:
+            assert known is not None
             known, file = _store(spool, known, path, fd, now)
             tidied.append(file)
-        return Mended(known, tuple(tidied))
+    with spool.changing(directory.name):
+        _drop_leftovers(directory)
+    return Mended(known, tuple(tidied)) if known else None
 
 
 def _dead(directory: Path, stack: ExitStack) -> Iterator[tuple[Path, int]]:
