@@ -143,7 +143,7 @@ def write(spool: Spool, directory: str, at: str, overrides: Overrides = NONE) ->
         dump = answered(before, report)
         if dump != before:
             dump = dump.noted(at, "reported", report.title or "no crash in its log")
-            manifest.store(spool.root, dump)
+            spool.write(dump)
     return dump
 
 

@@ -241,10 +241,14 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
     ):
         task = progress.add_task("rebuild", total=None)
         count = 0
-        for _directory in stores.rebuild(spool, catalogue, time.time()):
+        for _ in stores.mend(spool, catalogue, time.time(), _tell_trouble, every_row=True):
             count += 1
             progress.update(task, completed=count)
     click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
+
+
+def _tell_trouble(path: Path, error: Exception) -> None:
+    click.echo(_plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
 def _progress(*more: TextColumn) -> Progress:

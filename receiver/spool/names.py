@@ -63,7 +63,7 @@ class Names:
         """The directory below the spool's root that holds what was written into `path`."""
         try:
             found = json.loads(self._entry(self._dumps, path).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
         return str(found["dump"])
 

@@ -11,11 +11,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from receiver.durable import write_file
-from receiver.spool import attempts, incoming, manifest
+from receiver.spool import attempts, incoming, manifest, store
 from receiver.spool.clock import iso
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import Manifest, StoredFile
@@ -83,7 +84,7 @@ class View:
         self._admit()
         trial = self._spool.state / f".trial-{secrets.token_hex(4)}"
         write_file(trial, b"written by a client's `mktemp`\n")
-        trial.unlink()
+        trial.unlink(missing_ok=True)
         path = parse_untrusted(f"{parent.text.rstrip('/')}/{mktemp_name(secrets.token_bytes(10))}")
         self._names.announce(path)
         return path
@@ -105,12 +106,12 @@ class View:
         for growing in incoming.growing(directory):
             note = incoming.read(growing)
             if note and note.requested[-1] == path.name:
-                status = growing.stat()
-                return Found(status.st_size, status.st_mtime)
-        file = _current(dump, path.name)
-        if file is None:
-            return None
-        return Found(file.bytes, (directory / file.name).stat().st_mtime)
+                with suppress(FileNotFoundError):  # just now stored
+                    status = growing.stat()
+                    return Found(status.st_size, status.st_mtime)
+        with self._spool.changing(dump.directory):
+            file = _current(manifest.load(directory), path.name)
+            return Found(file.bytes, (directory / file.name).stat().st_mtime) if file else None
 
     def begin(self, path: ClientPath, tool: str, *, expected_bytes: int = 0) -> Upload:
         """Start to receive a file; the dump begins with its first one.
@@ -157,15 +158,14 @@ class View:
             renamed = replace(file, requested=(*file.requested[-NAMES_MAX + 1 :], new.name))
             others = [other for other in dump.files if other is not file]
             same = attempts.plain_name(renamed) == attempts.plain_name(file)
-            files = [*others, renamed] if same else attempts.arranged(others, renamed)
-            for before, after in zip((*others, file), files, strict=True):
-                if before.name != after.name:
-                    (directory / before.name).rename(directory / after.name)
+            strangers = store.strangers(directory, dump)
+            files = [*others, renamed] if same else attempts.arranged(others, renamed, strangers)
             note = f"{old.name} to {new.name}"
             client = narrowed(dump.client, self._heard)
             dump = replace(dump, files=tuple(files), client=client)
             dump = dump.noted(iso(self._clock()), "renamed", note)
-            manifest.store(self._spool.root, dump)
+            with store.moved(directory, store.moves_between((*others, file), files)):
+                self._spool.write(dump)
         return dump
 
     def read_status(self, path: ClientPath) -> bytes:
@@ -193,9 +193,8 @@ class View:
 
 
 def _current(dump: Manifest, name: str) -> StoredFile | None:
-    """The newest file that bears `name` in the client's eyes."""
-    bearing = [(file.finished, at) for at, file in enumerate(dump.files) if file.requested[-1] == name]
-    return dump.files[max(bearing)[1]] if bearing else None  # of one second: the one that was stored last
+    """The file that `name` means in the client's eyes: the one that got it last."""
+    return next((file for file in reversed(dump.files) if file.requested[-1] == name), None)
 
 
 def _error(number: int) -> OSError:
