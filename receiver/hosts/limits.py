@@ -68,11 +68,11 @@ class PasswordLimits:
                 del self._sources[source_of(peer)]
 
     def _wait_for_all(self, now: float) -> float:
-        while self._tries and self._tries[0] <= now - WINDOW_SECONDS:
+        while self._tries and now - self._tries[0] >= WINDOW_SECONDS:
             self._tries.popleft()
         if len(self._tries) < TRIES_IN_WINDOW:
             return 0.0
-        return self._tries[0] + WINDOW_SECONDS - now
+        return WINDOW_SECONDS - (now - self._tries[0])
 
     def _wait_for(self, peer: str, now: float) -> float:
         source = self._sources.get(source_of(peer))

@@ -75,7 +75,7 @@ def test_hosts_that_share_a_key_are_told_apart_by_address(hosts: HostKeys, keys:
 def test_a_key_belongs_to_one_host(hosts: HostKeys, keys: Keys) -> None:
     """Else whose dump is it? The refusal names the owner."""
     hosts.add("web01", keys.ed25519)
-    with pytest.raises(KeyRefused, match="is already the key of web01; .* --shared"):
+    with pytest.raises(KeyRefused, match=r"is already the key of web01; .* --shared"):
         hosts.add("db01", keys.ed25519)
     assert [host.name for host in hosts.hosts()] == ["web01"]
 
@@ -146,7 +146,7 @@ def test_a_host_has_so_many_keys_and_no_more(
     monkeypatch.setattr("receiver.hosts.keys.KEYS_OF_HOST", 2)
     for line in keys.more[:2]:
         hosts.add("web01", line)
-    with pytest.raises(KeyRefused, match="more than 2 keys; .*host remove web01 --key"):
+    with pytest.raises(KeyRefused, match=r"more than 2 keys; .*host remove web01 --key"):
         hosts.add("web01", keys.more[2])
     hosts.add("web01", keys.more[1], addresses=["10.0.0.7"])
     assert KEYS_OF_HOST > 2
@@ -224,7 +224,7 @@ def test_a_record_of_another_key_or_host_lets_nobody_in(hosts: HostKeys, keys: K
 def test_a_state_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     """One sentence and no traceback, with what to do."""
     (tmp_path / "state").write_text("not a directory")
-    with pytest.raises(StateError, match="state.*see `root` and `state_dir`"):
+    with pytest.raises(StateError, match=r"state.*see `root` and `state_dir`"):
         HostKeys(tmp_path / "state")
 
 
@@ -319,8 +319,21 @@ def test_a_full_disk_enrols_nothing(hosts: HostKeys, keys: Keys, monkeypatch: py
         if len(written) == 2:
             raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("receiver.hosts.keys.write", full)
     wanted: list[PublicKey] = [parse_untrusted(line) for line in keys.more[:3]]
-    with pytest.raises(StateError, match="No space left on device"):
-        hosts.enrol("web01", wanted, how="token x")
+    with monkeypatch.context() as patch:
+        patch.setattr("receiver.hosts.keys.write", full)
+        with pytest.raises(StateError, match="No space left on device"):
+            hosts.enrol("web01", wanted, how="token x")
+    written.clear()
+    link = Path.symlink_to
+
+    def full_of_links(path: Path, target: Path) -> None:
+        full(path, None)
+        link(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "symlink_to", full_of_links)
+        with pytest.raises(StateError, match="No space left on device"):
+            hosts.enrol("web01", wanted, how="token x")
     assert all(isinstance(hosts.find(key.fingerprint, "::1"), Denied) for key in wanted)
+    assert len(hosts.enrol("web01", wanted, how="token x")) == 3

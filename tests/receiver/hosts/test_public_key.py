@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,19 +110,15 @@ def test_garbage_is_refused_and_raises_nothing_else(data: bytes) -> None:
     """Anybody may send a key before logging in."""
     for name in (b"", b"ssh-rsa", b"ssh-ed25519", b"ecdsa-sha2-nistp256"):
         framed = len(name).to_bytes(4, "big") + name + data
-        try:
+        with contextlib.suppress(KeyRefused):
             decode_untrusted(framed)
-        except KeyRefused:
-            pass
 
 
 @given(st.text(max_size=300), st.sampled_from(["", "ssh-rsa AAAA", LINE, f"x {LINE}"]))
 def test_garbage_lines_are_refused_and_raise_nothing_else(text: str, start: str) -> None:
     """A client's standard input is anything."""
-    try:
+    with contextlib.suppress(KeyRefused):
         parse_untrusted(start + text)
-    except KeyRefused:
-        pass
 
 
 def test_no_cut_or_changed_byte_of_a_key_gets_through_as_another_error(keys: Keys) -> None:
@@ -129,10 +127,8 @@ def test_no_cut_or_changed_byte_of_a_key_gets_through_as_another_error(keys: Key
         whole = blob(line)
         for at in range(len(whole)):
             for changed in (whole[:at], whole[:at] + bytes([whole[at] ^ 0x81]) + whole[at + 1 :]):
-                try:
+                with contextlib.suppress(KeyRefused):
                     decode_untrusted(changed)
-                except KeyRefused:
-                    pass
 
 
 def test_the_public_half_of_a_private_key_is_not_read_in_its_place(keys: Keys) -> None:

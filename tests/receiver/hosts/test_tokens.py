@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -217,7 +218,7 @@ def test_a_host_that_is_enrolled_may_propagate_again_from_another_address(
     HostKeys(state).add("db01", keys.rsa, addresses=["10.0.0.1"])
     token, text = made(tokens, host=None)
     assert names(tokens.enrol(token.id, keys.ed25519.encode(), "10.9.9.9", NOW)) == ["web01"]
-    with pytest.raises(KeyRefused, match="enrolled already, but .* may not come from 10.9.9.9"):
+    with pytest.raises(KeyRefused, match=r"enrolled already, but .* may not come from 10.9.9.9"):
         tokens.enrol(token.id, keys.rsa.encode(), "10.9.9.9", NOW)
     assert tokens.check(text, NOW) == token
 
@@ -249,10 +250,8 @@ def test_a_clients_standard_input_is_bounded(data: bytes, reason: str) -> None:
 @given(st.binary(max_size=400))
 def test_garbage_on_standard_input_raises_one_error(data: bytes) -> None:
     """Whatever a client with a token sends."""
-    try:
+    with contextlib.suppress(KeyRefused):
         key_lines_untrusted(data)
-    except KeyRefused:
-        pass
 
 
 def test_the_same_key_twice_is_one(keys: Keys) -> None:
@@ -267,11 +266,11 @@ def test_whatever_is_typed_is_a_token_or_not(typed: str) -> None:
     assert found is None or token_text.is_id(found[0])
 
 
-@given(st.integers(0, 10_000))
-def test_what_is_spelled_is_read_back(_: int) -> None:
+def test_what_is_spelled_is_read_back() -> None:
     """Every token that is made can be typed."""
-    identifier, secret = token_text.new_id(), token_text.new_secret()
-    assert token_text.parse_untrusted(token_text.spell(identifier, secret)) == (identifier, secret)
+    for _ in range(1000):
+        identifier, secret = token_text.new_id(), token_text.new_secret()
+        assert token_text.parse_untrusted(token_text.spell(identifier, secret)) == (identifier, secret)
 
 
 SPENDING = """
