@@ -11,24 +11,27 @@ import select
 import socket
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from fence.agent import addresses, header
+from fence.agent import addresses
 from fence.agent.holder import holder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from fence.agent.addresses import Address
     from fence.agent.say import Voice
 
-DATAGRAM_LIMIT = 2048  # bytes read of one; the longest that any sender sends is 1400
+MAGIC = 0x1B302A40  # agents/kdump/message.h; the layout is docs/fence-protocol.md
+VERSION = 1
+DATAGRAM_LIMIT = 2048  # bytes read of one; only the first eight matter here
 BATCH = 256  # datagrams taken before the clock is looked at again
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h; the socket module does not have it
 RECEIVE_BUFFER = 4 << 20  # bytes; the kernel's default holds 256 datagrams
 
 
 class PortTaken(Exception):
-    """Another program holds the UDP port."""
+    """Another program holds the UDP port; the text says which."""
 
 
 def resolve_all(names: Sequence[str], family: int, voice: Voice) -> tuple[Address, ...]:
@@ -43,7 +46,7 @@ def resolve_all(names: Sequence[str], family: int, voice: Voice) -> tuple[Addres
     return tuple(found)
 
 
-def open_sockets(families: Sequence[int], port: int) -> list[socket.socket]:
+def open_sockets(families: Iterable[int], port: int) -> list[socket.socket]:
     """A bound socket for each family; the caller closes them.
 
     Raises:
@@ -57,13 +60,56 @@ def open_sockets(families: Sequence[int], port: int) -> list[socket.socket]:
             sockets.append(opened)
             if family == socket.AF_INET6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            with suppress(OSError):
-                opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            with suppress(OSError):  # only root may
+                opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
             opened.bind(("", port))
     except OSError as error:
-        for opened in sockets:
-            opened.close()
+        close_all(sockets)
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(holder_of(port) or "another program") from error
         raise
     return sockets
+
+
+def close_all(sockets: Iterable[socket.socket]) -> None:
+    """Give the port back."""
+    for opened in sockets:
+        opened.close()
+
+
+def flaw_untrusted(datagram: bytes) -> str | None:
+    """What keeps a datagram from being a fence_kdump message of version 1; None if it is one, in either byte order."""
+    if len(datagram) < 8:
+        return f"message of {len(datagram)} bytes is too short"
+    for order in ("little", "big"):
+        if int.from_bytes(datagram[:4], order) == MAGIC:
+            version = int.from_bytes(datagram[4:8], order)
+            return None if version == VERSION else f"invalid message version '0x{version:X}'"
+    return f"invalid magic number '0x{int.from_bytes(datagram[:4], 'little'):X}'"
+
+
+def hear(
+    sockets: Sequence[socket.socket], known: Sequence[Address], voice: Voice, deadline: float
+) -> Address | None:
+    """Wait until ``deadline`` (monotonic seconds) for a valid message from one of ``known``; who sent it, or None."""
+    poll = select.poll()
+    by_descriptor = {opened.fileno(): opened for opened in sockets}
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    while (left := deadline - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left * 1000):
+            for _ in range(BATCH):
+                try:
+                    datagram, origin = by_descriptor[descriptor].recvfrom(DATAGRAM_LIMIT, socket.MSG_DONTWAIT)
+                except OSError as error:  # nothing more, or nothing readable after all (a bad checksum)
+                    if not isinstance(error, BlockingIOError):
+                        voice.error(f"recvfrom ({error.strerror})", 2)
+                    break
+                flaw, sender = flaw_untrusted(datagram), addresses.of_sockaddr(origin)
+                if flaw:
+                    voice.debug(flaw, 1)
+                elif not addresses.is_one_of(sender, known):
+                    voice.debug(f"discard message from '{sender}'", 1)
+                else:
+                    return sender
+    return None
