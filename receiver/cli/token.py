@@ -1,0 +1,6 @@
+import click
+
+
+@click.group(name="token")
+def group():
+    pass
