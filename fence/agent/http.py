@@ -1,7 +1,7 @@
 """One HTTP/1.1 question and its answer (RFC 9112), sans-IO.
 
-http.client would cost the agent 20 ms of its start, and cannot speak over a Unix socket. One request a connection:
-``Connection: close`` keeps the framing simple and is what every server and proxy understands.
+http.client would cost the agent 20 ms of its start, and cannot speak over a Unix socket. One request a
+connection: ``Connection: close`` keeps the framing simple, and every server and proxy understands it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def quoted(segment: str) -> str:
 
 
 def request(target: str, host: str, token: str = "") -> bytes:
-    """A GET of ``target``; ``host`` for the Host field, ``token`` for the bearer (RFC 6750), neither with line ends."""
+    """A GET of ``target``; ``token`` is the bearer's (RFC 6750). No argument has line ends in it."""
     fields = [f"GET {target} HTTP/1.1", f"Host: {host}", "Accept: application/json", "Connection: close"]
     if token:
         fields.append(f"Authorization: Bearer {token}")

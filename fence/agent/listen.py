@@ -13,15 +13,18 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fence.agent import addresses
+from fence import addresses
 from fence.agent.holder import holder_of
+from fence.agent.options import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from fence.agent.addresses import Address
-    from fence.agent.say import Voice
+    from fence.addresses import Address
+    from fence.agent.options import Request
+    from fence.say import Voice
 
+IPV4 = socket.AF_INET
 MAGIC = 0x1B302A40  # agents/kdump/message.h; the layout is docs/fence-protocol.md
 VERSION = 1
 DATAGRAM_LIMIT = 2048  # bytes read of one; only the first eight matter here
@@ -31,18 +34,26 @@ RECEIVE_BUFFER = 4 << 20  # bytes; the kernel's default holds 256 datagrams
 
 
 class PortTaken(Exception):
-    """Another program holds the UDP port; the text says which."""
+    """Another program holds the UDP port; the text says which, ``by_agent`` whether it is one like us."""
+
+    def __init__(self, port: int) -> None:
+        holder = holder_of(port) or "another program"
+        super().__init__(f"bind (Address already in use): UDP port {port} is held by {holder}")
+        self.by_agent = holder.startswith("fence_")
 
 
-def resolve_all(names: Sequence[str], family: int, voice: Voice) -> tuple[Address, ...]:
-    """Every address of every name; a name without one is said and passed over."""
+def addresses_of(request: Request, voice: Voice) -> tuple[Address, ...]:
+    """Every address of the node; a name without one is said and passed over."""
     found: dict[Address, None] = {}
-    for name in names:
-        try:
-            found.update(dict.fromkeys(addresses.resolve(name, family)))
-        except OSError as error:
-            voice.error(f"getaddrinfo ({error.strerror or error})", 2)
-            voice.error(f"failed to get node '{name}'")
+    for wanted in request.wanted:
+        for name in names(wanted):
+            try:
+                found.update(dict.fromkeys(addresses.resolve(name, request.family)))
+            except OSError as error:
+                voice.error(f"getaddrinfo ({error.strerror or error})", 2)
+                voice.error(f"failed to get node '{name}'")
+        if found:
+            break
     return tuple(found)
 
 
@@ -51,24 +62,35 @@ def open_sockets(families: Iterable[int], port: int) -> list[socket.socket]:
 
     Raises:
         PortTaken: for at least one of them; none is held then.
-        OSError: the family or the port cannot be had at all.
+        OSError: the port cannot be had in any of them.
     """
     sockets: list[socket.socket] = []
-    try:
-        for family in families:
-            opened = socket.socket(family, socket.SOCK_DGRAM)
-            sockets.append(opened)
-            if family == socket.AF_INET6:
-                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            with suppress(OSError):  # only root may
-                opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-            opened.bind(("", port))
-    except OSError as error:
-        close_all(sockets)
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(holder_of(port) or "another program") from error
-        raise
+    failure: OSError | None = None
+    for family in families:
+        try:
+            sockets.append(_bound(family, port))
+        except OSError as error:
+            failure = error
+            if error.errno == errno.EADDRINUSE:
+                close_all(sockets)
+                raise PortTaken(port) from error
+    if failure and not sockets:
+        raise failure  # a host without IPv6 still hears a node's IPv4 addresses
     return sockets
+
+
+def _bound(family: int, port: int) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with suppress(OSError):  # only root may
+            opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        opened.bind(("", port))
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def close_all(sockets: Iterable[socket.socket]) -> None:
@@ -78,7 +100,7 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
 
 
 def flaw_untrusted(datagram: bytes) -> str | None:
-    """What keeps a datagram from being a fence_kdump message of version 1; None if it is one, in either byte order."""
+    """What keeps a datagram from being a fence_kdump message of version 1 in either byte order, or None."""
     if len(datagram) < 8:
         return f"message of {len(datagram)} bytes is too short"
     for order in ("little", "big"):
@@ -91,21 +113,15 @@ def flaw_untrusted(datagram: bytes) -> str | None:
 def hear(
     sockets: Sequence[socket.socket], known: Sequence[Address], voice: Voice, deadline: float
 ) -> Address | None:
-    """Wait until ``deadline`` (monotonic seconds) for a valid message from one of ``known``; who sent it, or None."""
+    """Wait for a valid message from one of ``known``: its sender, None at ``deadline`` (monotonic)."""
     poll = select.poll()
     by_descriptor = {opened.fileno(): opened for opened in sockets}
     for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
     while (left := deadline - time.monotonic()) > 0:
         for descriptor, _ in poll.poll(left * 1000):
-            for _ in range(BATCH):
-                try:
-                    datagram, origin = by_descriptor[descriptor].recvfrom(DATAGRAM_LIMIT, socket.MSG_DONTWAIT)
-                except OSError as error:  # nothing more, or nothing readable after all (a bad checksum)
-                    if not isinstance(error, BlockingIOError):
-                        voice.error(f"recvfrom ({error.strerror})", 2)
-                    break
-                flaw, sender = flaw_untrusted(datagram), addresses.of_sockaddr(origin)
+            for datagram, sender in _waiting(by_descriptor[descriptor], voice):
+                flaw = flaw_untrusted(datagram)
                 if flaw:
                     voice.debug(flaw, 1)
                 elif not addresses.is_one_of(sender, known):
@@ -113,3 +129,16 @@ def hear(
                 else:
                     return sender
     return None
+
+
+def _waiting(opened: socket.socket, voice: Voice) -> Iterator[tuple[bytes, Address]]:
+    """The datagrams that are there now, at most BATCH of them."""
+    for _ in range(BATCH):
+        try:
+            datagram, origin = opened.recvfrom(DATAGRAM_LIMIT, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            voice.error(f"recvfrom ({error.strerror})", 2)
+            return
+        yield datagram, addresses.of_sockaddr(origin)

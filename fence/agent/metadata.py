@@ -1,7 +1,7 @@
 """``action=metadata``: what the agent says of itself, in the XML that Pacemaker, pcs and crmsh read.
 
 Source: fence-agents lib/metadata.rng (on Debian /usr/share/cluster/relaxng/metadata.rng).
-There is no ``reboot`` action: the agent switches nothing off, and Pacemaker then asks for ``off`` in its place.
+There is no ``reboot`` action: the agent switches nothing off, and Pacemaker asks for ``off`` in its place.
 """
 
 from __future__ import annotations

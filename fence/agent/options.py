@@ -1,4 +1,4 @@
-"""What the agent may be told, as one table: the flags, the stdin keys, the usage and the metadata come from it.
+"""What the agent may be told, as one table: flags, stdin keys, usage and metadata come from it.
 
 Sources: fence-agents 4.12.1 agents/kdump/{fence_kdump.c,options.h} for the rows that are not ours,
 doc/FenceAgentAPI.md and lib/fencing.py.py for plug, port, delay, quotes and booleans.
@@ -6,21 +6,21 @@ doc/FenceAgentAPI.md and lib/fencing.py.py for plug, port, delay, quotes and boo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fence import flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-DEFAULT_SOCKET = "/run/kdump-fence/api.sock"
-
+GRADES = ("udp", "udp-checked", "signed", "ssh", "saved")  # docs/fence-api.md
+OK, FAILED, IS_OFF = 0, 1, 2  # exit status, FenceAgentAPI.md; nothing is told apart in a failure
 ACTIONS = ("off", "monitor", "metadata", "validate-all", "list", "list-status", "status")
 ACTION_ALIASES = {"meta-data": "metadata"}
 
 
 class Option(NamedTuple):
-    """One row. ``kind`` is the metadata's content type; ``metavar`` is empty where the flag takes no value."""
+    """One row. ``kind`` is the metadata's content type; a flag without ``metavar`` takes no value."""
 
     key: str
     flag: str
@@ -40,7 +40,7 @@ OPTIONS = (
         "nodename",
         "nodename",
         "Names or addresses of the node to be fenced, separated by commas. All of them mean one node: "
-        "one valid message from any of its addresses is enough. Needed by the off action where no plug is given.",
+        "one valid message from any of its addresses is enough. Needed where there is no plug.",
         letter="n",
         metavar="NODE[,NODE...]",
     ),
@@ -109,6 +109,15 @@ OPTIONS = (
         ours=True,
     ),
     Option(
+        "grade",
+        "grade",
+        "Ask for better evidence than the daemon's policy does, as a signed message or the upload by ssh.",
+        metavar="GRADE",
+        kind="select",
+        choices=GRADES,
+        ours=True,
+    ),
+    Option(
         "token_file",
         "token-file",
         "File with the bearer token for the daemons behind url.",
@@ -151,15 +160,21 @@ class Request(NamedTuple):
     delay: int = 0
     socket: tuple[str, ...] = ()
     url: tuple[str, ...] = ()
+    grade: str = ""
     token_file: str = ""
     ca_file: str = ""
     verbose: int = 0
     complaints: tuple[str, ...] = ()
 
     @property
-    def target(self) -> str:
-        """The node meant: plug before port before nodename (FenceAgentAPI.md), perhaps several names of it."""
-        return self.plug or self.port or self.nodename
+    def wanted(self) -> tuple[str, ...]:
+        """What to call the node, the best first; each perhaps several names with commas.
+
+        Plug goes before port before nodename (FenceAgentAPI.md). Pacemaker gives nodename in any case; it is
+        of use where the name that was mapped for this device is not known.
+        """
+        mapped = self.plug or self.port or self.nodename
+        return tuple(dict.fromkeys(text for text in (mapped, self.nodename) if names(text)))
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -197,16 +212,13 @@ def _with(request: Request, key: str, value: str | None, *, more: bool) -> Reque
             return request._replace(socket=(request.socket if more else ()) + names(text))
         case "url":
             return request._replace(url=(request.url if more else ()) + names(text))
-        case "nodename":
-            return request._replace(nodename=text)
-        case "plug":
-            return request._replace(plug=text)
-        case "port":
-            return request._replace(port=text)
-        case "token_file":
-            return request._replace(token_file=text)
-        case "ca_file":
-            return request._replace(ca_file=text)
+        case "grade":
+            if text.lower() not in ("", *GRADES):
+                raise flags.BadValue(f"invalid grade '{text}'")
+            return request._replace(grade=text.lower())
+        case "nodename" | "plug" | "port" | "token_file" | "ca_file":
+            changed: dict[str, Any] = {key: text}
+            return request._replace(**changed)
     return request  # an unknown key has to be ignored (FenceAgentAPI.md)
 
 

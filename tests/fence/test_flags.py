@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -86,10 +87,8 @@ def test_flags_before_the_wrong_word_are_met_first() -> None:
 @given(st.lists(st.text(max_size=12), max_size=6))
 def test_any_words_are_met_or_refused(words: list[str]) -> None:
     """Whatever stands on the command line, nothing but BadFlag is raised."""
-    try:
-        list(flags.walk("agent", words, FLAGS))
-    except BadFlag as error:
-        assert str(error).startswith("agent: ")
+    with suppress(BadFlag):
+        read(*words)
 
 
 @given(st.text(alphabet=" \t+-0123456789abx", max_size=8))
@@ -115,7 +114,7 @@ def test_a_port_that_does_not_exist_is_refused(text: str) -> None:
 def test_families_are_told_without_case() -> None:
     """auto, IPv4, IPV6; nothing else."""
     assert [flags.family(name) for name in ("auto", "IPv4", "IPV6")] == [0, 2, 10]
-    with pytest.raises(BadValue, match="^unsupported family 'ipx'$"):
+    with pytest.raises(BadValue, match=r"^unsupported family 'ipx'$"):
         flags.family("ipx")
 
 

@@ -1,4 +1,4 @@
-"""A box: a copy-on-write copy of this machine, in which packages are installed and clusters run, unseen from outside."""
+"""A box: a copy-on-write copy of this machine for packages and clusters that it shall not keep."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).parents[3]
 
 
 class Box:
-    """Each ``run`` is its own set of namespaces; files stay from one to the next, processes and networks do not.
+    """Each ``run`` has namespaces of its own; files stay from one to the next, processes and networks do not.
 
     ``out`` is a folder of the host that the box sees as /box.
     """
@@ -26,8 +26,10 @@ class Box:
         for name in ("upper", "work", "root", "out"):
             (folder / name).mkdir(parents=True)
 
-    def run(self, *command: str, internet: bool = False, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run ``command`` inside; with ``internet`` in the host's network, else in an empty one with a loopback."""
+    def run(
+        self, *command: str, internet: bool = False, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``command`` inside; ``internet``: in the host's network, else in one with a loopback only."""
         namespaces = ["--mount", "--pid", "--ipc", "--uts", *([] if internet else ["--net"])]
         argv: Sequence[str] = [
             "unshare", *namespaces, "--fork", "--kill-child", "--",
@@ -43,7 +45,7 @@ class Box:
         """
         script = (
             "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d"
-            " && apt-get update -qq && apt-get install -y -qq --no-install-recommends \"$@\""
+            ' && apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"'
         )
         environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
         done = self.run(*environment, "sh", "-c", script, "sh", *packages, internet=True, timeout=600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,9 +38,11 @@ def test_any_cut_of_the_answer_gives_the_same(data: bytes, draw: st.DataObject) 
     cut = data[: draw.draw(st.integers(min_value=0, max_value=len(data)))]
     early = reply_untrusted(cut, ended=False)
     assert early is None or early == ANSWERS[data]
-    if data is not UNTIL_CLOSE and early is None:
-        with pytest.raises(BadReply):
-            reply_untrusted(cut, ended=True)
+    try:
+        late = reply_untrusted(cut, ended=True)
+    except BadReply:
+        return
+    assert late == ANSWERS[data] or data == UNTIL_CLOSE
 
 
 @pytest.mark.parametrize(
@@ -70,10 +74,8 @@ def test_a_bad_answer_is_refused_with_its_reason(data: bytes, why: str) -> None:
 def test_garbage_is_refused_or_waited_for(data: bytes, ended: bool) -> None:
     """Nothing but BadReply is ever raised."""
     for start in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
-        try:
+        with suppress(BadReply):
             reply_untrusted(start + data, ended=ended)
-        except BadReply as error:
-            assert str(error)
 
 
 def test_an_endless_answer_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,12 +24,17 @@ class Address(NamedTuple):
         """AF_INET or AF_INET6."""
         return socket.AF_INET if len(self.packed) == 4 else socket.AF_INET6
 
+    def sockaddr(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+        """What ``sendto`` takes."""
+        text = socket.inet_ntop(self.family, self.packed)
+        return (text, port) if self.family == socket.AF_INET else (text, port, 0, self.scope)
+
     def __str__(self) -> str:
         text = socket.inet_ntop(self.family, self.packed)
         return f"{text}%{self.scope}" if self.scope else text
 
 
-def of_sockaddr(sockaddr: tuple[str | int, ...]) -> Address:
+def of_sockaddr(sockaddr: tuple[Any, ...]) -> Address:
     """The address in what ``recvfrom`` or ``getaddrinfo`` gave, an IPv4 one mapped into IPv6 as IPv4."""
     text = str(sockaddr[0]).partition("%")[0]
     if ":" not in text:
@@ -55,5 +60,5 @@ def resolve(name: str, family: int = 0) -> tuple[Address, ...]:
 
 
 def is_one_of(sender: Address, known: Iterable[Address]) -> bool:
-    """Whether a message from ``sender`` comes from one of ``known``; a known one without scope means any link."""
+    """Whether a message from ``sender`` comes from one of ``known``; without a scope it means any link."""
     return any(sender == address or sender._replace(scope=0) == address for address in known)

@@ -1,6 +1,7 @@
-"""What the agent prints and logs: ``[debug]:`` on stdout, ``[error]:`` on stderr, both also to syslog.
+"""What the agent and the sender print: ``[debug]:`` on stdout, ``[error]:`` on stderr.
 
-The forms are those of fence-agents 4.12.1; Pacemaker copies both streams into its log.
+The forms are those of fence-agents 4.12.1; Pacemaker copies both streams into its log. The agent writes
+them to syslog as well.
 """
 
 from __future__ import annotations
@@ -10,23 +11,29 @@ import syslog
 
 
 class Voice:
-    """The agent's output. A line of a level above ``verbose`` is not said."""
+    """One program's output. A line of a level above ``verbose`` is not said."""
 
-    def __init__(self, program: str, verbose: int = 0) -> None:
+    def __init__(self, verbose: int = 0, syslog_as: str = "") -> None:
         self.verbose = verbose
-        syslog.openlog(program, syslog.LOG_PID, syslog.LOG_DAEMON)
+        self.logs = bool(syslog_as)
+        if syslog_as:
+            syslog.openlog(syslog_as, syslog.LOG_PID, syslog.LOG_DAEMON)
 
     def debug(self, text: str, level: int = 0) -> None:
         """One line of what happens."""
         if level <= self.verbose:
             put(1, f"[debug]: {text}\n")
-            syslog.syslog(syslog.LOG_INFO, text)
+            self._log(syslog.LOG_INFO, text)
 
     def error(self, text: str, level: int = 0) -> None:
         """One line of what is wrong."""
         if level <= self.verbose:
             put(2, f"[error]: {text}\n")
-            syslog.syslog(syslog.LOG_ERR, text)
+            self._log(syslog.LOG_ERR, text)
+
+    def _log(self, priority: int, text: str) -> None:
+        if self.logs:
+            syslog.syslog(priority, text.encode(errors="backslashreplace").decode())
 
 
 def put(descriptor: int, text: str) -> None:
