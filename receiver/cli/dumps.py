@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
@@ -78,7 +79,7 @@ def list_dumps(
     most: int | None = None,
 ) -> int:
     """List the dumps, newest first. No match: exit status 1."""
-    from receiver.run import catalogue_of
+    from receiver.stores import catalogue_of
 
     settings = ctx.obj.settings
     query = Query(host=host, since=since, verdict=verdict, most=most)
@@ -115,13 +116,13 @@ def _table(root: Path, found: list[Manifest]) -> None:
         shown = verdict if coming is None or coming.fraction is None else f"{verdict} {coming.fraction:.0%}"
         table.add_row(
             _local(dump.date),
-            dump.host,
+            escape(dump.host),
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            dump.kernel_release or "-",
+            escape(_plain(dump.kernel_release or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
             dump.client,
             dump.id,
-            _plain(dump.directory),
+            escape(_plain(dump.directory)),
         )
     if console.is_terminal:
         console.print(table)
@@ -158,9 +159,8 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         if value:
             click.echo(f"{label:>12}: {_plain(value)}")
     for file in dump.files:
-        click.echo(
-            f"{'File':>12}: {_plain(file.name)}  {human(file.bytes)}  {file.kind}  {file.verdict}: {_plain(file.reason)}"
-        )
+        judged = f"{file.verdict}: {_plain(file.reason)}"
+        click.echo(f"{'File':>12}: {_plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
         click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
     for entry in dump.history:
         click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {_plain(entry.detail)}")
@@ -188,9 +188,8 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
         click.echo(json.dumps({"id": dump.id, "directory": dump.directory, "files": results}))
     else:
         for result in results:
-            click.echo(
-                f"{_plain(result['name'])}: {result['verdict']}: {result['reason']}; sha256 {result['sha256']}"
-            )
+            name, reason = _plain(result["name"]), _plain(result["reason"])
+            click.echo(f"{name}: {result['verdict']}: {reason}; sha256 {result['sha256']}")
     good = all(
         result["verdict"] in {"complete", "unknown"} and result["sha256"] != "differs" for result in results
     )
@@ -233,17 +232,17 @@ def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -
 @click.pass_context
 def rebuild(ctx: click.Context, as_json: bool) -> None:
     """Make the catalogue anew from the dump directories alone."""
-    from receiver import run
+    from receiver import stores
 
     settings = ctx.obj.settings
-    spool = run.open_spool(settings)
+    spool = stores.open_spool(settings)
     with (
-        run.catalogue_of(settings) as catalogue,
+        stores.catalogue_of(settings) as catalogue,
         Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
     ):
         task = progress.add_task("rebuild", total=None)
         count = 0
-        for _directory in run.rebuild(spool, catalogue, time.time()):
+        for _directory in stores.rebuild(spool, catalogue, time.time()):
             count += 1
             progress.update(task, completed=count)
     click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
@@ -261,7 +260,7 @@ def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
     Raises:
         Failure: several match.
     """
-    from receiver.run import catalogue_of
+    from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
         found = list(catalogue.find(Query(id=id, most=2)))
@@ -309,4 +308,4 @@ def _local(stamp: str) -> str:
 
 def _plain(text: str) -> str:
     """What clients named, without anything that a terminal obeys."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace("[", r"\[")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -43,14 +43,14 @@ def group(ctx: click.Context, file: Path | None, root: Path | None) -> None:
     "--listen", "listen", multiple=True, metavar="HOST:PORT", help="Where to listen; port 0 takes a free one."
 )
 @click.pass_obj
-def serve(context: Context, listen: tuple[str, ...]) -> None:
+def serve(context: Context, listen: tuple[str, ...]) -> int:
     """Receive dumps until SIGTERM.
 
     Prints one line of JSON, {"event": "listening", "ssh": "HOST:PORT"}, when clients may come.
     """
     from receiver import run  # asyncssh and the rest take a while to load; `list` need not wait for them
 
-    run.serve(context.settings, listen)
+    return run.serve(context.settings, listen)
 
 
 group.add_command(dumps.list_dumps)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from receiver.dump.malformed import Malformed
 
-Pread = Callable[
-    [int, int], bytes
-]  # (offset, size) -> up to size bytes, fewer only at the end; holes read as zeros
+# (offset, size) -> up to size bytes, fewer only at the end of the file; holes read as zeros
+Pread = Callable[[int, int], bytes]
 
-CHUNK = (
-    4 << 20
-)  # bytes of one read of a long table; a multiple of every entry's size matters to nobody but `entries`
+Order = Literal["little", "big"]  # of bytes, on the machine that crashed
+PREFIX: dict[Order, str] = {"little": "<", "big": ">"}  # of struct formats
+
+CHUNK = 4 << 20  # bytes of one read of a long stretch
 
 
 def exactly(pread: Pread, offset: int, size: int, what: str) -> bytes:
@@ -23,9 +24,7 @@ def exactly(pread: Pread, offset: int, size: int, what: str) -> bytes:
     """
     data = pread(offset, size)
     if len(data) != size:
-        raise Malformed(
-            f"{what} should lie at bytes {offset} to {offset + size}, but the file ends at {offset + len(data)}"
-        )
+        raise Malformed(f"{what} should lie at bytes {offset} to {offset + size}, but the file ends before")
     return data
 
 

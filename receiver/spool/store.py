@@ -70,7 +70,9 @@ def judge(arrived: Arrived) -> Judgement:
     """What the bytes on disk are worth."""
     read = reader(arrived.fd)
     kind = sniff_untrusted(read(0, 4096))
-    judgement = judge_untrusted(read, arrived.size, kind, ended=arrived.ended)
+    judgement = judge_untrusted(
+        read, arrived.size, kind, ended=arrived.ended, stream_bytes=arrived.wire_bytes
+    )
     if not arrived.broken:
         return judgement
     if arrived.malformed:

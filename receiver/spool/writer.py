@@ -23,13 +23,14 @@ from receiver.dump.progress import Progress
 from receiver.dump.stream import Intake
 from receiver.spool import incoming
 from receiver.spool.clock import iso
-from receiver.spool.disk import reader, write_all
+from receiver.spool.disk import reader, start_writeback, write_all
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
+WRITEBACK: Final = 32 << 20  # bytes of dirty pages that are worth a start of writing
 HEADERS: Final = 64 << 10  # bytes on disk before the first look for what the dump says of itself
 
 
@@ -71,6 +72,7 @@ class Upload:
         self._clock = clock
         self._begun = clock()
         self._noted = 0.0
+        self._dirty = 0  # bytes written since the kernel was last told to write them out
         self._intake = Intake(limit_bytes)
         self._sha256 = hashlib.sha256()
         self._progress: Progress | None = None
@@ -109,6 +111,10 @@ class Upload:
         except Malformed as error:
             self._broken, self._malformed = str(error), not isinstance(error, TooLarge)
             raise Broken(self._broken) from None
+        self._dirty += sum(size for _, size in done)
+        if self._dirty >= WRITEBACK:
+            self._dirty = 0
+            start_writeback(self._fd)
         if self._progress is None and self._intake.size >= HEADERS:
             self._progress = Progress()
         if self._progress is not None:

@@ -111,9 +111,10 @@ class Command:
             case _:
                 assert_never(command)
         try:
-            self._say(await off_loop(work) or "")
+            answer = await off_loop(work)
         except OSError as error:
             return self._fail(tool, path.text, error)
+        self._say(answer or "")
         return 0
 
     def _move(self, view: View, old: ClientPath, new: ClientPath) -> None:

@@ -45,7 +45,7 @@ class Door:
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
     uploads: set[Reception] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
-    news: asyncio.Event = field(default_factory=asyncio.Event)  # something was stored that is not hashed yet
+    unhashed: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)  # directory, file
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -69,11 +69,6 @@ class Door:
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, work)
-
-    async def wait_for_news(self) -> None:
-        """Until there is work for the background."""
-        await self.news.wait()
-        self.news.clear()
 
     def close_connections(self) -> None:
         """Cut every client; what its uploads brought is kept."""
@@ -144,7 +139,7 @@ class Reception:
         finally:
             self._door.ended(self)
         if stored.file.sha256 is None:
-            self._door.news.set()
+            self._door.unhashed.put_nowait((stored.dump.directory, stored.file.name))
         self._tell(stored)
         return stored
 

@@ -6,6 +6,7 @@ import time
 from typing import Any, Final
 
 import asyncssh
+from asyncssh.public_key import SSHOpenSSHCertificate
 
 from receiver.events import LoginAccepted, LoginRefused
 from receiver.hosts.identity import Denied, Identity, normalised_peer
@@ -56,6 +57,13 @@ class Login(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         found = await self._door.off_loop(lambda: self._door.hosts.find(key, self._peer))
         return self._decided(found, "key")
+
+    def validate_certificate(self, certificate: SSHOpenSSHCertificate) -> bool:
+        """A certificate that is valid in itself: may its principal come in?"""
+        authorities = self._door.authorities
+        if authorities is None:
+            return False
+        return self._decided(authorities.decide(certificate, self._peer), "certificate")
 
     def password_auth_supported(self) -> bool:
         return True

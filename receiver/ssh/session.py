@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import asyncssh
+from asyncssh.channel import SSHChannel
 
 # The stream session carries asyncssh's own SFTP server; it is documented only through
 # `sftp_factory`, which would take the exec requests away from us.
@@ -49,7 +50,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._sftp.connection_made(self._channel)
         return True
 
-    def _make_files(self, _channel: asyncssh.SSHChannel[bytes]) -> Files:
+    def _make_files(self, _channel: SSHChannel[bytes]) -> Files:
         self._files = Files(self._channel, self._door, self._identity)
         return self._files
 

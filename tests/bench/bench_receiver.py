@@ -180,9 +180,8 @@ class Bench:
 
         with ThreadPoolExecutor(clients) as pool:
             accepted = sum(pool.map(one, range(clients)))
-        complete = sum(
-            dump["verdict"] == "complete" for dump in server.receiver.dumps() if "crowd" in dump["directory"]
-        )
+        dumps = [dump for dump in server.receiver.dumps() if "crowd" in dump["directory"]]
+        complete = [dump["verdict"] for dump in dumps].count("complete")
         print(f"  {clients} at once: {accepted} accepted, {complete} complete", file=sys.stderr)
         return clients - min(accepted, complete)
 
