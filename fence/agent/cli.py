@@ -31,7 +31,7 @@ def main() -> int:
     if program == "__main__.py":  # python -m fence.agent
         program = "fence_kdump"
     try:
-        request = options.from_words(program, words) if words else options.from_lines(_stdin())
+        request = options.from_words(sys.argv[0], words) if words else options.from_lines(_stdin())
     except flags.BadFlag as error:
         put(2, f"{error}\n")
         put(1, options.usage(program))

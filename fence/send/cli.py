@@ -27,7 +27,7 @@ def main() -> int:
         program = "fence_kdump_send"
     usage = USAGE.format(program=program)
     try:
-        order = options.from_words(program, words)
+        order = options.from_words(sys.argv[0], words)
         host = this_host(order)
     except flags.BadFlag as error:
         put(2, f"{error}\n")

@@ -149,9 +149,7 @@ read_key() {
 # ---- the way out
 
 find_way() {
-    if [ -n "${BASH_VERSION:-}" ]; then
-        way=here
-    elif command -v bash > /dev/null 2>&1; then
+    if command -v bash > /dev/null 2>&1; then
         way=bash
     else
         for way in "${FENCE_KDUMP_SEND:-fence_kdump_send}" /usr/libexec/fence_kdump_send \
@@ -169,9 +167,8 @@ find_way() {
 # send HEX ADDRESS. bash writes line by line, and a line end is a byte like any other: dd makes one datagram of it
 send() {
     case $way in
-        here) bytes_of_hex "$1" 2> /dev/null | dd obs=2048 2> /dev/null > "/dev/udp/$2/$port" ;;
         bash)
-            # shellcheck disable=SC2016  # that bash's own arguments
+            # shellcheck disable=SC2016  # the arguments of that bash
             bytes_of_hex "$1" | bash -c 'dd obs=2048 2> /dev/null > "/dev/udp/$0/$1"' "$2" "$port"
             ;;
         *) "$way" -p "$port" -f "$family" -c 1 "$2" > /dev/null ;;

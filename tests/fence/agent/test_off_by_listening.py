@@ -112,7 +112,7 @@ def test_a_name_that_does_not_resolve_leaves_the_others(start: Start, free_port:
 
 
 def test_the_nodename_helps_where_the_port_is_no_host(start: Start, free_port: int) -> None:
-    """Pacemaker 2.1.5 gives port in any case; a plug number of another device says nothing to the resolver."""
+    """Pacemaker 2.1.5 gives port in any case; a plug's number means nothing to the resolver."""
     agent = start(stdin=f"nodename=127.0.0.1\nport=no-such-host.invalid\nipport={free_port}\n")
     agent.heard("waiting for message from '127.0.0.1'")
     send(free_port, LITTLE)
