@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from fence.agent.daemons import Daemon
-    from fence.say import Voice
+    from fence.pair.say import Voice
 
 T = TypeVar("T")
 

@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 
-from fence import flags
 from fence.agent import inquire, metadata, options
 from fence.agent.off import off
 from fence.agent.options import FAILED, OK
 from fence.agent.validate import validate
-from fence.say import Voice, put
+from fence.pair import flags
+from fence.pair.say import Voice, put
 
 STDIN_LIMIT = 1 << 20  # bytes
 DISPATCH = {

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fence.agent import http
-from fence.flags import BadValue
+from fence.pair.flags import BadValue
 
 if TYPE_CHECKING:
     from fence.agent.options import Request

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from fence.agent import ask, daemons, listen
 from fence.agent.http import quoted
 from fence.agent.options import FAILED, IS_OFF, OK, names
-from fence.flags import BadValue
-from fence.say import put
+from fence.pair.flags import BadValue
+from fence.pair.say import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fence.agent.daemons import Daemon
     from fence.agent.options import Request
-    from fence.say import Voice
+    from fence.pair.say import Voice
 
     Answer = dict[str, Any]
     T = TypeVar("T")

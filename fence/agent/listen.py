@@ -13,16 +13,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from fence import addresses
 from fence.agent.holder import holder_of
 from fence.agent.options import names
+from fence.pair import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fence.addresses import Address
     from fence.agent.options import Request
-    from fence.say import Voice
+    from fence.pair.addresses import Address
+    from fence.pair.say import Voice
 
 IPV4 = socket.AF_INET
 MAGIC = 0x1B302A40  # agents/kdump/message.h; the layout is docs/fence-protocol.md

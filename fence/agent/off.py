@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fence.agent import ask, daemons, listen
 from fence.agent.options import FAILED, OK
-from fence.flags import BadValue
+from fence.pair.flags import BadValue
 
 if TYPE_CHECKING:
     import socket
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fence.agent.daemons import Daemon
     from fence.agent.options import Request
-    from fence.say import Voice
+    from fence.pair.say import Voice
 
 PORT_RETRY_SECONDS = 0.2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fence import flags
+from fence.pair import flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

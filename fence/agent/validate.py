@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from fence.agent import daemons, listen
 from fence.agent.options import FAILED, OK
-from fence.flags import BadValue
+from fence.pair.flags import BadValue
 
 if TYPE_CHECKING:
     from fence.agent.options import Request
-    from fence.say import Voice
+    from fence.pair.say import Voice
 
 
 def validate(request: Request, voice: Voice) -> int:

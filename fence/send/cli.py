@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from fence import flags
 from fence.message import NODE_NAME
-from fence.say import Voice, put
+from fence.pair import flags
+from fence.pair.say import Voice, put
 from fence.send import options
 from fence.send.beat import Host, datagram, times
 from fence.send.deliver import Delivery

@@ -8,13 +8,13 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from fence import addresses
+from fence.pair import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from fence.addresses import Address
-    from fence.say import Voice
+    from fence.pair.addresses import Address
+    from fence.pair.say import Voice
 
 RETRY_SECONDS = 1.0  # for a name that does not resolve, and while nothing could be sent at all
 PATIENCE_SECONDS = (

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fence import flags
-from fence.flags import BadValue, Flag
 from fence.message import KEY_SIZES, Phase, Progress
+from fence.pair import flags
+from fence.pair.flags import BadValue, Flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fence.agent.daemons import Daemon, at_socket, at_url
-from fence.flags import BadValue
+from fence.pair.flags import BadValue
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fence.addresses import Address, is_one_of, of_sockaddr, resolve
 from fence.agent.holder import holder_of, inodes_untrusted
 from fence.agent.listen import flaw_untrusted
+from fence.pair.addresses import Address, is_one_of, of_sockaddr, resolve
 
 if TYPE_CHECKING:
     from tests.fence.agent.conftest import Agent

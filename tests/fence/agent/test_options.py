@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fence.agent.options import OPTIONS, Request, from_lines, from_words, usage
-from fence.flags import BadFlag, BadValue
+from fence.pair.flags import BadFlag, BadValue
 
 
 @pytest.mark.parametrize(

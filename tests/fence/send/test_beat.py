@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fence.flags import BadValue
 from fence.message import LITTLE, Message, Phase, Progress, decode_untrusted
+from fence.pair.flags import BadValue
 from fence.send.beat import Host, datagram, times
 from fence.send.options import Order, from_words, progress, read_key
 

@@ -80,7 +80,7 @@ def test_same_exit_status_and_errors_as_the_c_sender(words: list[str]) -> None:
 @needs_c
 def test_same_datagrams_in_the_same_time_as_the_c_sender(receiver: socket.socket) -> None:
     """-c 2 -i 1 to two nodes, and what -v says of it."""
-    words = ["-c", 2, "-i", 1, "-v", "-p", port_of(receiver), "127.0.0.1", "::1"]
+    words: list[str | int] = ["-c", 2, "-i", 1, "-v", "-p", port_of(receiver), "127.0.0.1", "::1"]
     seen = []
     for program in (C_SENDER, OURS):
         begin = time.monotonic()
@@ -121,7 +121,17 @@ def test_every_address_of_a_name_is_told(receiver: socket.socket) -> None:
 
 def test_a_name_that_does_not_resolve_holds_up_nobody(receiver: socket.socket) -> None:
     """It is tried again while the others are told."""
-    words = ["-c", 2, "-i", 1, "-v", "-p", port_of(receiver), "no-such-host.invalid", "127.0.0.1"]
+    words: list[str | int] = [
+        "-c",
+        2,
+        "-i",
+        1,
+        "-v",
+        "-p",
+        port_of(receiver),
+        "no-such-host.invalid",
+        "127.0.0.1",
+    ]
     status, _, err = run(*words)
     assert status == 0
     assert len(received(receiver)) == 2

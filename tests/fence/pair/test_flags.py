@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fence import flags
-from fence.flags import BadFlag, BadValue, Flag, Given, Operand
+from fence.pair import flags
+from fence.pair.flags import BadFlag, BadValue, Flag, Given, Operand
 
 FLAGS = (
     Flag("nodename", "n", "required"),
