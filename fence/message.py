@@ -36,11 +36,11 @@ class Phase(IntEnum):
     FAILED = 4
 
 
-class JunkError(Exception):
+class Junk(Exception):
     """Not a fence_kdump datagram at all."""
 
 
-class FlawError(Exception):
+class Flaw(Exception):
     """The extension breaks its layout; the text says how. The header before it stands."""
 
 
@@ -96,25 +96,25 @@ def decode_untrusted(data: bytes) -> Message:
     """Read one datagram from the network.
 
     Raises:
-        JunkError: it does not begin with a fence_kdump v1 header (nor a drill's). Raises nothing else.
+        Junk: it does not begin with a fence_kdump v1 header (nor a drill's). Raises nothing else.
     """
     if data in (LITTLE, BIG):
         return PLAIN
     header = data[:HEADER_SIZE]
     if header not in HEADERS:
-        raise JunkError
+        raise Junk
     drill = header == DRILL
     if not data.startswith(EXTENSION, HEADER_SIZE):
         return Message(drill=drill)
     try:
         return _extended(data, drill)
-    except FlawError as flaw:
+    except Flaw as flaw:
         return Message(drill=drill, flaw=str(flaw))
 
 
 def _extended(data: bytes, drill: bool) -> Message:
     if len(data) > SIZE_MAX:
-        raise FlawError(f"longer than {SIZE_MAX} bytes")
+        raise Flaw(f"longer than {SIZE_MAX} bytes")
     values: dict[int, bytes] = {}
     signature = None
     for kind, value, end in _fields(data):
@@ -123,15 +123,15 @@ def _extended(data: bytes, drill: bool) -> Message:
             continue
         name, sizes = field
         if len(value) not in sizes:
-            raise FlawError(f"{name} has {len(value)} bytes")
+            raise Flaw(f"{name} has {len(value)} bytes")
         if kind in values:
-            raise FlawError(f"two {name} fields")
+            raise Flaw(f"two {name} fields")
         values[kind] = value
         if kind == SIGNATURE:
             signature = Signature(value[:KEY_ID_SIZE], value[KEY_ID_SIZE:], data[: end - HMAC_SIZE])
             break
     if signature and not values.keys() >= SIGNED_FIELDS:
-        raise FlawError("signed, but without NODE, SESSION, SEQUENCE and TIME")
+        raise Flaw("signed, but without NODE, SESSION, SEQUENCE and TIME")
     return Message(
         drill=drill,
         node=_node(values.get(NODE)),
@@ -149,10 +149,10 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     offset = HEADER_SIZE + len(EXTENSION)
     while offset < len(data):
         if offset + 2 > len(data):
-            raise FlawError("a field without a length")
+            raise Flaw("a field without a length")
         end = offset + 2 + data[offset + 1]
         if end > len(data):
-            raise FlawError("a field runs past the end")
+            raise Flaw("a field runs past the end")
         yield data[offset], data[offset + 2 : end], end
         offset = end
 
@@ -161,7 +161,7 @@ def _node(value: bytes | None) -> str | None:
     if value is None:
         return None
     if not NODE_NAME.fullmatch(value):
-        raise FlawError("NODE has other characters than letters, digits and . _ : -")
+        raise Flaw("NODE has other characters than letters, digits and . _ : -")
     return value.decode("ascii")
 
 
@@ -171,7 +171,7 @@ def _phase(value: bytes | None) -> Phase | None:
     try:
         return Phase(value[0])
     except ValueError:
-        raise FlawError(f"no such PHASE: {value[0]}") from None
+        raise Flaw(f"no such PHASE: {value[0]}") from None
 
 
 def _progress(value: bytes | None) -> Progress | None:
