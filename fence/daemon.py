@@ -152,6 +152,11 @@ class Daemon:
             if member.node.changed:
                 self._keep(member.node)
 
+    def stop(self) -> None:
+        """Send everybody home who waits for an answer."""
+        self.stopping = True
+        self.waits.ring_all()
+
     def _heard(self, heard: Heard) -> Node | None:
         self._record(heard.events)
         if heard.node is not None:

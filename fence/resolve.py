@@ -47,17 +47,16 @@ class Resolver:
         """The nodes have changed: look now."""
         self._again.set()
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Resolve for ever; started when every name was tried once."""
+    async def run(self) -> None:
+        """Resolve for ever."""
         while True:
             self._again = trio.Event()
-            await self._all()
-            task_status.started()
-            task_status = trio.TASK_STATUS_IGNORED
+            await self.once()
             with trio.move_on_after(min(RETRY_SECONDS, self._every) if self.unresolved else self._every):
                 await self._again.wait()
 
-    async def _all(self) -> None:
+    async def once(self) -> None:
+        """Try every name."""
         wanted = dict(self._names())
         names = {name for parts in wanted.values() for name in parts}
         self._known = {name: self._known[name] for name in names if name in self._known}

@@ -53,6 +53,7 @@ class Http:
         self._context = WorkerContext(None)
         self._open: set[trio.SocketStream] = set()
         self._tcp = 0
+        self.ended = trio.Event()  # the last connection is closed
         self.tls: ssl.SSLContext | None = None
         if api.certificate and api.key:
             self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -100,6 +101,7 @@ class Http:
                 await self._context.terminated.set()
                 ending.start_soon(self._cut, handlers.cancel_scope)
             ending.cancel_scope.cancel()
+        self.ended.set()
 
     async def _accept(self, listeners: list[trio.abc.Listener[Any]], handlers: trio.Nursery) -> None:
         await trio.serve_listeners(self._connection, listeners, handler_nursery=handlers)

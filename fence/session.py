@@ -12,7 +12,9 @@ REMEMBERED = 64  # past sessions of a node
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """New: evidence of grade ``signed``."""
+    """New: evidence of grade ``signed``, of the moment ``sent_at`` by our clock."""
+
+    sent_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Sessions:
         elif session in self.past:
             verdict = Refused("replay", "of a session that another one has superseded")
         else:
-            verdict = self._begun(time, wall, max_skew)
+            verdict = self._begun(time, at, wall, max_skew)
         if isinstance(verdict, Fresh):
             self._accept(session, sequence, time, at)
         return verdict
@@ -87,15 +89,15 @@ class Sessions:
         if self.closed:
             return Refused("replay", "of a session from before the node was alive")
         if self.lag is None:
-            return Fresh()
-        sent_at = sequence / 1000 + self.lag
+            return Fresh(at)
+        sent_at = min(at, sequence / 1000 + self.lag)
         if alive_at is not None and sent_at <= alive_at:
             return Refused("replay", f"sent {alive_at - sent_at:.1f} s before the node was known alive")
         if at - sent_at > window:
             return Refused("held-back", f"{at - sent_at:.1f} s later than the others of its session")
-        return Fresh()
+        return Fresh(sent_at)
 
-    def _begun(self, time: int, wall: float, max_skew: float) -> Verdict:
+    def _begun(self, time: int, at: float, wall: float, max_skew: float) -> Verdict:
         if self.current is not None and time <= self.first_time:
             late = (self.first_time - time) / 1000
             return Doubted(
@@ -104,7 +106,7 @@ class Sessions:
         skew = abs(time / 1000 - wall)
         if skew > max_skew:
             return Doubted("clock", f"the node's clock is {skew / 3600:.1f} h off")
-        return Fresh()
+        return Fresh(at)
 
     def _accept(self, session: bytes, sequence: int, time: int, at: float) -> None:
         lag = at - sequence / 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -67,6 +67,17 @@ class Store:
         """The newest id ever given, even if its event is gone."""
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
         return row[0] if row else 0
+
+    def last_kind(self) -> str | None:
+        """What the newest event was."""
+        row = self._db.execute("SELECT kind FROM events ORDER BY id DESC LIMIT 1").fetchone()
+        return row[0] if row else None
+
+    def forget(self, nodes: Container[str], clock: str) -> None:
+        """Drop what is remembered of other nodes than these, but for what this boot still knows."""
+        rows = self._db.execute("SELECT node FROM standing WHERE clock != ?", (clock,)).fetchall()
+        gone = [row for row in rows if row[0] not in nodes]
+        self._db.executemany("DELETE FROM standing WHERE node = ?", gone)
 
     def write(
         self,

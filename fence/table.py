@@ -73,6 +73,7 @@ class _Found:
 
     member: Member | None = None
     signed_with: str | None = None
+    at: float | None = None  # when it was sent, where its signature tells
     hints: bool | None = None
     alarms: tuple[Alarm, ...] = ()
     over: bool = False
@@ -191,6 +192,7 @@ class Table:
             count=datagram.count,
         )
         self.counts["drill" if message.drill else "signed" if beat.signed_with else "unsigned"] += beat.count
+        at = at if found.at is None else found.at
         events += member.node.drilled(beat, at) if message.drill else member.node.heard(beat, now, at)
         self._time(member.node)
         return Heard(None if message.drill else member.node, self._tell(events, now))
@@ -232,8 +234,8 @@ class Table:
         if message.drill:
             return good
         match member.node.judge(message, at, wall):
-            case Fresh():
-                return good
+            case Fresh(sent_at=sent_at):
+                return replace(good, at=sent_at)
             case Copy():
                 return replace(good, over=True, counted="copy")
             case Refused(alarm=kind, reason=reason):

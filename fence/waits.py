@@ -45,6 +45,12 @@ class Waits:
                 if not waiting:
                     del self._of[name]
 
+    def ring_all(self) -> None:
+        """Wake everybody, whatever there is."""
+        for waiting in self._of.values():
+            for wait in waiting:
+                wait.bell.set()
+
     def ring(self, node: Node, now: float) -> None:
         """There is something new of a node."""
         waiting = self._of.get(node.name)
