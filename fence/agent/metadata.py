@@ -6,7 +6,12 @@ There is no ``reboot`` action: the agent switches nothing off, and Pacemaker ask
 
 from __future__ import annotations
 
-from fence.agent.options import ACTIONS, OPTIONS, Option
+from fence.agent.options import OPTIONS, Option
+
+# Not ``list`` and ``list-status``, which work all the same: for an agent that says ``list`` and a device without
+# pcmk_host_list Pacemaker 2.1.5 takes a failed list (no daemon, or one that is down) for "cannot fence this node",
+# and falls back to ``status`` from the next question on only. Where just ``status`` is said it asks that at once.
+ACTIONS = ("off", "monitor", "metadata", "validate-all", "status")
 
 SHORT = "Fencing agent that lets a crashed node finish its kernel dump"
 LONG = """\

@@ -32,6 +32,7 @@ def validate(request: Request, voice: Voice) -> int:
             raise BadValue(f"invalid socket '{path}': it is no socket")
     if request.ca_file and not os.access(request.ca_file, os.R_OK):
         raise BadValue(f"invalid ca_file '{request.ca_file}': it cannot be read")
-    if request.wanted and not asked:
-        return OK if listen.addresses_of(request, voice) else FAILED
+    if request.wanted and not asked and not listen.addresses_of(request, voice):
+        # Pacemaker makes a name up, node1, where it validates a device without a target: said, but no fault.
+        return OK if "PCMK_service" in os.environ else FAILED
     return OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,10 @@ class Box:
         done = self.run(*environment, "sh", "-c", script, "sh", *packages, internet=True, timeout=600)
         if done.returncode:
             raise RuntimeError(f"apt-get in the box: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+    def remove(self) -> None:
+        """Delete what was installed; a gigabyte is not left to pytest's own keeping."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def why_not() -> str | None:

@@ -1,10 +1,11 @@
 """Runs inside a box: a real corosync and Pacemaker on one living node, and two nodes that crash at once.
 
-n1 and n2 are network namespaces in which the system's C fence_kdump_send runs, as in a capture kernel. Fencing of
-both begins in the same moment. What it came to is printed as JSON: who was fenced by which device, what the power
-switch was told, and the fencer's log.
+n1 and n2 are network namespaces in which the system's C fence_kdump_send runs, as in a capture kernel. Fencing
+of both begins in the same moment. What it came to is printed as JSON: the fencer's history, what the power
+switch was told, how long it took, and the fencer's log. The plan is JSON as well:
 
-    python3 cluster.py '{"devices": {"kd1": {...}}, "levels": {"n1": ["kd1", "pw"]}, "before": ["…"], "lead": 1}'
+    {"devices": {NAME: {"agent": AGENT, OPTION: VALUE}}, "levels": {NODE: [DEVICE]}, "interval": SECONDS,
+     "senders": [NODE], "daemon": [PROGRAM, ARGUMENT], "ready": PATH}
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def started(*command: str, log: str, **environment: str) -> Iterator[subprocess.
 
 def networks() -> None:
     """A cable to each node of its own: the collector's end is 198.51.100.N*4+1, the node's one more."""
-    hosts = "198.51.100.1 box\n"
+    hosts = "127.0.0.1 localhost\n198.51.100.5 box\n"
     for name, number in NODES.items():
         ours, theirs = f"198.51.100.{number * 4 + 1}", f"198.51.100.{number * 4 + 2}"
         run("ip", "netns", "add", name)
@@ -88,8 +89,7 @@ def networks() -> None:
         run("ip", "-n", name, "addr", "add", f"{theirs}/30", "dev", "eth0")
         run("ip", "-n", name, "link", "set", "eth0", "up")
         hosts += f"{theirs} {name}\n"
-    with open("/etc/hosts", "a") as file:
-        file.write(hosts)
+    Path("/etc/hosts").write_text(hosts)
 
 
 def configure() -> None:
@@ -138,14 +138,15 @@ def fenced() -> dict[str, dict[str, str]]:
 
 def main() -> None:
     plan = json.loads(sys.argv[1])
-    notes = OUT / "switch"
-    notes.unlink(missing_ok=True)
+    notes, pacemaker_log = OUT / "switch", OUT / "pacemaker.log"
+    for old in (notes, pacemaker_log):
+        old.unlink(missing_ok=True)
     networks()
     configure()
     with ExitStack() as stack:
         stack.enter_context(started("corosync", "-f", log="corosync.out"))
         until(lambda: bool(run("corosync-cmapctl", check=False)), 20, "corosync")
-        log = {"PCMK_logfile": "/box/pacemaker.log", "PCMK_logfacility": "none"}
+        log = {"PCMK_logfile": str(pacemaker_log), "PCMK_logfacility": "none"}
         stack.enter_context(started("pacemakerd", "-f", log="pacemakerd.out", **log))
         until(elected, 60, "the election of a DC")
         settings = {
@@ -156,27 +157,30 @@ def main() -> None:
         }
         for name, value in settings.items():
             run("crm_attribute", "-t", "crm_config", "-n", name, "-v", value)
-        for command in plan.get("before", []):
-            process = stack.enter_context(started(*command, log="before.out"))
-            if plan.get("ready"):
-                until(lambda: Path(plan["ready"]).exists(), 20, f"{command}: {(OUT / 'before.out').read_text()}")
-            assert process.poll() is None
+        if "daemon" in plan:
+            Path(plan["ready"]).parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(started(*plan["daemon"], log="daemon.out"))
+            until(Path(plan["ready"]).exists, 20, "the daemon's socket")
         resources(plan["devices"], plan["levels"])
-        until(lambda: run("stonith_admin", "-L", check=False).count("\n") >= len(plan["devices"]), 20, "the devices")
-        for name, number in NODES.items():
-            to = f"198.51.100.{number * 4 + 1}"
-            stack.enter_context(
-                started("ip", "netns", "exec", name, SENDER, "-i", str(plan["interval"]), to, log=f"{name}.out")
-            )
+        until(
+            lambda: run("stonith_admin", "-L", check=False).count("\n") >= len(plan["devices"]),
+            20,
+            "the devices",
+        )
+        for name in plan["senders"]:
+            to = f"198.51.100.{NODES[name] * 4 + 1}"
+            words = ("ip", "netns", "exec", name, SENDER, "-i", str(plan["interval"]), to)
+            stack.enter_context(started(*words, log=f"{name}.out"))
         crash = time.monotonic()
         run("crm_attribute", "-t", "crm_config", "-n", "stonith-enabled", "-v", "true")
         until(lambda: len(fenced()) == 2, 90, "the fencing of both nodes")
         seconds = time.monotonic() - crash
-        lines = Path("/box/pacemaker.log").read_text().splitlines()
+        lines = pacemaker_log.read_text().splitlines()
         result = {
             "fenced": fenced(),
             "seconds": round(seconds, 2),
             "switched": notes.read_text().splitlines() if notes.exists() else [],
+            "faults": run("crm_mon", "-1", "--include=none,failures"),
             "log": [line.split("pacemaker-fenced", 1)[1] for line in lines if "pacemaker-fenced" in line],
         }
     print(json.dumps(result))

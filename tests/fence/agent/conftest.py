@@ -45,14 +45,16 @@ def start() -> Iterator[Callable[..., Agent]]:
     """Start our agent, or the program of another path, with arguments or with ``stdin`` lines."""
     running: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str | int, stdin: str | None = None, program: str = OURS) -> Agent:
+    def run(
+        *arguments: str | int, stdin: str | None = None, program: str = OURS, **environment: str
+    ) -> Agent:
         process = subprocess.Popen(
             [program, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, "LC_ALL": "C", **environment},
         )
         running.append(process)
         assert process.stdin

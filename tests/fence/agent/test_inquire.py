@@ -142,6 +142,10 @@ def test_validate_all_finds_what_cannot_work(start: Start, tmp_path: Path, daemo
     for lines, text in wrong.items():
         status, _, err = start(stdin=f"action=validate-all\n{lines}\n").end()
         assert (status, text in err) == (1, True), (lines, err)
+    invented = start(
+        stdin="action=validate-all\nnodename=node1.invalid\n", PCMK_service="stonith_admin"
+    ).end()
+    assert invented == (0, "", "[error]: failed to get node 'node1.invalid'\n")
     right = [
         "",
         "nodename=127.0.0.1",
