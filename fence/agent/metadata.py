@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from fence.agent.options import OPTIONS, Option
 
-# Not ``list`` and ``list-status``, which work all the same: for an agent that says ``list`` and a device without
-# pcmk_host_list Pacemaker 2.1.5 takes a failed list (no daemon, or one that is down) for "cannot fence this node",
-# and falls back to ``status`` from the next question on only. Where just ``status`` is said it asks that at once.
+# Not ``list`` and ``list-status``, which work all the same. Where an agent says ``list``, a failed one (no
+# daemon, or one that is down) means "cannot fence this node" to Pacemaker 2.1.5, which asks for ``status``
+# from the next question on; where just ``status`` is said it asks that at once. Neither needs pcmk_host_list.
 ACTIONS = ("off", "monitor", "metadata", "validate-all", "status")
 
 SHORT = "Fencing agent that lets a crashed node finish its kernel dump"

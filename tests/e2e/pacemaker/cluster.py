@@ -1,6 +1,6 @@
 """Runs inside a box: a real corosync and Pacemaker on one living node, and two nodes that crash at once.
 
-n1 and n2 are network namespaces in which the system's C fence_kdump_send runs, as in a capture kernel. Fencing
+n1 and n2 are network namespaces in which the C fence_kdump_send runs, as in a capture kernel. Fencing
 of both begins in the same moment. What it came to is printed as JSON: the fencer's history, what the power
 switch was told, how long it took, and the fencer's log. The plan is JSON as well:
 

@@ -60,7 +60,7 @@ def test_a_node_without_a_daemon(start: Start, free_port: int, sent: bool) -> No
 
 
 def test_two_nodes_of_one_moment_without_a_daemon(start: Start, free_port: int) -> None:
-    """Both agents are started at once; each node repeats its message: both are fenced, none is power-cycled."""
+    """Both agents start at once, each node repeats its message: both are fenced, none is power-cycled."""
     agents = [
         start(stdin=f"action=off\nnodename={node}\nport={node}\nipport={free_port}\n", **FENCED)
         for node in ("127.0.0.3", "127.0.0.4")
