@@ -14,7 +14,8 @@ from receiver import systemd
 from receiver.events import Bus, Listening, Trouble
 from receiver.failure import Failure
 from receiver.hosts import hostkeys
-from receiver.server import Server, log_event
+from receiver.hosts.keys import HostKeys
+from receiver.server import Server, authorities_of, log_event
 from receiver.settings import Settings
 from receiver.stores import open_catalogue, open_spool
 from receiver.workers import Workers
@@ -26,21 +27,31 @@ class ListenError(Failure):
     exit_code = 71  # EX_OSERR
 
 
-def bind(address: str) -> socket.socket:
-    """A stream socket bound to ``HOST:PORT``, ``[V6]:PORT`` or ``:PORT`` (every address)."""
+def bind(address: str) -> list[socket.socket]:
+    """Stream sockets bound to ``HOST:PORT``, ``[V6]:PORT``, or ``:PORT`` (all addresses, IPv4 and IPv6).
+
+    Raises:
+        ListenError: no such address, taken, or not allowed.
+    """
     host, _, port = address.rpartition(":")
-    host = host.strip("[]")
+    sockets: list[socket.socket] = []
     try:
-        (family, kind, protocol, _, where), *_ = socket.getaddrinfo(
-            host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        found = socket.getaddrinfo(
+            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(where)
+        for family, kind, protocol, _, (name, number, *more) in found if not host else found[:1]:
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Port 0 is chosen for the first; the others take the same.
+            taken = number if sock is sockets[0] else sockets[0].getsockname()[1]
+            sock.bind((name, taken, *more))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ListenError(f"cannot listen on {address}: {reason}; say another --listen HOST:PORT") from None
-    return sock
+    return sockets
 
 
 def name_of(sock: socket.socket) -> str:
@@ -64,17 +75,22 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     set_up_logging()
     bus = Bus()
     bus.subscribe(log_event)
-    sockets = systemd.listening_sockets() or [bind(address) for address in listen_on or settings.listen]
+    sockets = systemd.listening_sockets()
+    if not sockets:
+        sockets = [sock for address in listen_on or settings.listen for sock in bind(address)]
     addresses = [name_of(sock) for sock in sockets]
     # What cannot work shall be said once, before any worker runs.
     open_spool(settings)
     open_catalogue(settings).close()
     hostkeys.load(settings.state)
+    authorities_of(settings)
 
     def ready() -> None:
         bus.tell(Listening(" ".join(addresses)))
         print(json.dumps({"event": "listening", "ssh": addresses[0]}), flush=True)
         systemd.notify("READY=1")
+        if HostKeys(settings.state).is_empty():
+            print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
 
     def run(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         server = Server(settings, sockets, first=number == 0)
@@ -92,6 +108,15 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
         return Workers(settings.workers, run, died).supervise(ready, _beat)
     finally:
         systemd.notify("STOPPING=1")
+
+
+_FIRST_STEPS = """
+Nobody may send dumps here yet. In another terminal, with the same --config or --root:
+  kdump-receiver host add web01 --key web01.pub      a host whose public key you have, or
+  kdump-receiver token create --host web01           a password for its own `kdumpctl propagate`
+  ssh -p {port} kdump@THIS-HOST df -P /var/crash        then, on that host, answers with the free space
+  kdump-receiver                                     lists the dumps
+"""
 
 
 def _beat() -> None:

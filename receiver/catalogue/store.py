@@ -33,6 +33,7 @@ class Query:
     host: str | None = None
     since: str | None = None  # UTC, ISO 8601
     verdict: str | None = None
+    signature: str | None = None  # may be cut short
     most: int | None = None
 
 
@@ -73,48 +74,45 @@ class Catalogue:
 
     def record(self, dump: Manifest) -> None:
         """Put in, or replace, one dump."""
-        self.record_all([dump])
-
-    def record_all(self, manifests: Iterable[Manifest]) -> None:
-        """Put in, or replace, many in one transaction."""
         with self._engine.begin() as connection:
-            for dump in manifests:
-                # The directory decides: a manifest that was made anew has another id.
-                connection.execute(
-                    sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
-                )
-                connection.execute(self._upsert(_row(dump)))
+            # The directory decides: a manifest that was made anew has another id.
+            connection.execute(
+                sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
+            )
+            connection.execute(self._upsert(_row(dump)))
 
-    def replace_all(self, manifests: Iterable[Manifest]) -> None:
-        """Forget everything and take these."""
+    def forget(self, directories: Iterable[str]) -> None:
+        """Take out the rows of directories that are gone."""
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(dumps))
-            for dump in manifests:
-                connection.execute(self._upsert(_row(dump)))
+            for directory in directories:
+                connection.execute(sa.delete(dumps).where(dumps.c.directory == directory))
 
     def find(self, query: Query) -> Iterator[Manifest]:
         """The dumps that match, newest first."""
-        statement = sa.select(dumps.c.manifest).order_by(dumps.c.date.desc(), dumps.c.id)
-        if query.id is not None:
-            statement = statement.where(
-                sa.or_(dumps.c.id.startswith(query.id, autoescape=True), dumps.c.directory == query.id)
-            )
+        statement = sa.select(dumps.c.manifest)
+        if query.id is not None:  # a whole name before those that only begin so
+            whole = sa.or_(dumps.c.id == query.id, dumps.c.directory == query.id)
+            statement = statement.where(sa.or_(whole, dumps.c.id.startswith(query.id, autoescape=True)))
+            statement = statement.order_by(whole.desc())
+        statement = statement.order_by(dumps.c.date.desc(), dumps.c.id)
         if query.host is not None:
             statement = statement.where(dumps.c.host == query.host)
         if query.since is not None:
             statement = statement.where(dumps.c.date >= query.since)
         if query.verdict is not None:
             statement = statement.where(dumps.c.verdict == query.verdict)
+        if query.signature is not None:
+            statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
         if query.most is not None:
             statement = statement.limit(query.most)
         with self._engine.connect() as connection:
             for (document,) in connection.execute(statement):
                 yield from_json(document)
 
-    def find_unhashed(self) -> Iterator[Manifest]:
-        """The dumps that hold a file without a sha256."""
+    def find_unfinished(self) -> Iterator[Manifest]:
+        """The dumps that wait for a file's sha256, or for their report."""
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unhashed)).all()
+            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unfinished)).all()
         for (document,) in rows:
             yield from_json(document)
 
@@ -149,7 +147,8 @@ def _row(dump: Manifest) -> dict[str, Any]:
         "kernel_release": dump.kernel_release,
         "build_id": dump.build_id,
         "crash_time": dump.crash_time,
-        "unhashed": any(file.sha256 is None for file in dump.files),
+        "signature": dump.signature,
+        "unfinished": dump.crash_class is None or any(file.sha256 is None for file in dump.files),
         "bytes": sum(file.bytes for file in dump.files),
         "manifest": as_json(dump).decode(),
     }

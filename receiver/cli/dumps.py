@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -25,9 +25,6 @@ from receiver.failure import Failure
 from receiver.spool import incoming
 from receiver.spool.disk import reader
 from receiver.spool.manifest import Manifest, StoredFile
-
-if TYPE_CHECKING:
-    pass
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole
@@ -103,8 +100,8 @@ def _table(root: Path, found: list[Manifest]) -> None:
         ("VERDICT", "left"),
         ("KERNEL", "left"),
         ("SIZE", "right"),
-        ("CLIENT", "left"),
         ("ID", "left"),
+        ("CRASH", "left"),
         ("DIRECTORY", "left"),
     ):
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
@@ -118,10 +115,10 @@ def _table(root: Path, found: list[Manifest]) -> None:
             _local(dump.date),
             escape(dump.host),
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            escape(_plain(dump.kernel_release or "-")),
+            escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
-            dump.client,
             dump.id,
+            escape(_plain(dump.title or "-")),
             escape(_plain(dump.directory)),
         )
     if console.is_terminal:
@@ -151,10 +148,12 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Client", dump.client),
         ("Sent as", dump.requested),
         ("Verdict", f"{dump.verdict}: {dump.reason}"),
+        ("Crash", dump.title),
+        ("Signature", dump.signature),
         ("Kernel", dump.kernel_release),
         ("Build ID", dump.build_id),
         ("Crashed", dump.crash_time and _local(dump.crash_time)),
-        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename)))),
+        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
             click.echo(f"{label:>12}: {_plain(value)}")
@@ -242,10 +241,14 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
     ):
         task = progress.add_task("rebuild", total=None)
         count = 0
-        for _directory in stores.rebuild(spool, catalogue, time.time()):
+        for _ in stores.mend(spool, catalogue, time.time(), _tell_trouble, every_row=True):
             count += 1
             progress.update(task, completed=count)
     click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
+
+
+def _tell_trouble(path: Path, error: Exception) -> None:
+    click.echo(_plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
 def _progress(*more: TextColumn) -> Progress:
@@ -281,6 +284,8 @@ def document(root: Path, dump: Manifest) -> dict[str, Any]:
     if coming is not None:
         shown["verdict"] = "receiving"
         shown["receiving"] = asdict(coming)
+        for fact in ("kernel_release", "build_id", "crash_time"):
+            shown[fact] = shown[fact] or shown["receiving"][fact]
     return shown
 
 

@@ -64,7 +64,7 @@ def judge_untrusted(
     decompresses every page, on `workers` cores (default: all).
     """
     try:
-        judgement = _judge(pread, size, kind)
+        judgement = _judge(pread, size, kind, broke_off=ended is False)
     except Malformed as error:
         # A header that has not arrived reads as zeros or ends early; only a stream that ended cannot say so.
         verdict = Verdict.TRUNCATED if ended is False else Verdict.DAMAGED
@@ -90,10 +90,10 @@ def judge_set(parts: Sequence[tuple[Pread, int]]) -> Judgement:
     return Judgement(verdict, reason, replace(judged[0].facts, split=None, pages_present=total), total, total)
 
 
-def _judge(pread: Pread, size: int, kind: Kind) -> Judgement:
+def _judge(pread: Pread, size: int, kind: Kind, *, broke_off: bool) -> Judgement:
     match kind:
         case Kind.KDUMP:
-            return _judge_kdump(pread, size)
+            return _judge_kdump(pread, size, broke_off=broke_off)
         case Kind.ELF:
             return _judge_elf(pread, size)
         case Kind.TEXT:
@@ -105,7 +105,7 @@ def _judge(pread: Pread, size: int, kind: Kind) -> Judgement:
     return Judgement(Verdict.UNKNOWN, f"{size:,} bytes of no dump format that is known here")
 
 
-def _judge_kdump(pread: Pread, size: int) -> Judgement:
+def _judge_kdump(pread: Pread, size: int, *, broke_off: bool) -> Judgement:
     header = diskdump.parse_untrusted(pread)
     said = facts.of_kdump(pread, header)
     if header.version and header.sub is None:
@@ -116,6 +116,11 @@ def _judge_kdump(pread: Pread, size: int) -> Judgement:
     first, end = header.pfn_range
     promised = said.pages_present or bitmap.popcount(pread, header.bitmap2.offset, first, end)
     table = descriptors.scan_untrusted(pread, table_at, promised, header.order)
+    if broke_off and table.written and _contradiction(pread, header, promised, table):
+        # They are written in order, and the stream may have ended inside the last one.
+        zero = table.zero + 1
+        table = descriptors.scan_untrusted(pread, table_at, table.written - 1, header.order)
+        table.read, table.zero = promised, zero
     verdict, reason = _agreement(pread, size, header, promised, table)
     present = min(table.written, promised)
     if table.end > size:
@@ -129,6 +134,9 @@ def _agreement(pread: Pread, size: int, header: Header, promised: int, table: Ta
     if contradiction:
         return Verdict.DAMAGED, contradiction
     if not promised:
+        if header.sub and header.sub.split and not table.written:
+            first, end = header.pfn_range  # makedumpfile 1.7.2 --split of a small dump: all pages in one part
+            return Verdict.COMPLETE, f"page frames {first:,} to {end:,} of a split dump, without a page"
         if size <= header.descriptors_offset and not header.incomplete:
             return Verdict.TRUNCATED, "the bitmap of dumped pages is empty and nothing follows it"
         return Verdict.TRUNCATED, "the bitmap of dumped pages is empty"
@@ -139,7 +147,7 @@ def _agreement(pread: Pread, size: int, header: Header, promised: int, table: Ta
         )
     if table.zero:
         full = "; the incomplete flag is set" if header.incomplete else ""
-        return Verdict.TRUNCATED, f"{table.zero:,} of {promised:,} page descriptors are zero{full}"
+        return Verdict.TRUNCATED, f"{table.zero:,} of {promised:,} page descriptors are missing{full}"
     end = max(table.end, header.sub.eraseinfo.end if header.sub else 0)
     if size < end:
         return Verdict.TRUNCATED, f"the file ends at byte {size:,}, its pages at byte {end:,}"
@@ -216,7 +224,9 @@ def _deepened(
     except Malformed:
         return judgement
     total = judgement.pages_total or 0
-    bad = check_pages(pread, size, header, total, workers=workers, on_progress=on_progress)
+    # Of a file that ends early only what is surely there is checked.
+    count = total if judgement.verdict is Verdict.COMPLETE else min(total, judgement.pages_present or 0)
+    bad = check_pages(pread, size, header, count, workers=workers, on_progress=on_progress)
     if bad.count:
         reason = f"{bad.count:,} of {total:,} pages do not decompress; page {bad.first}: {bad.reason}"
         return replace(judgement, verdict=Verdict.DAMAGED, reason=reason)

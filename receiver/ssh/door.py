@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import asyncssh
@@ -18,11 +18,12 @@ from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
 from receiver.spool.dumps import Owner, Spool
-from receiver.spool.manifest import Manifest
+from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.space import Limits
 from receiver.spool.view import View
 from receiver.spool.writer import Broken, Stored, Upload
 from receiver.ssh.feed import Feed
+from receiver.wire.families import Banner, Observation
 from receiver.wire.paths import ClientPath
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class Door:
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
     uploads: set[Reception] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
-    unhashed: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)  # directory, file
+    stored: asyncio.Queue[Stored] = field(default_factory=asyncio.Queue)  # for what no client waits for
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -61,10 +62,10 @@ class Door:
         if not self.uploads:
             self.idle.set()
 
-    def view(self, identity: Identity) -> View:
-        """The spool as this client may use it."""
+    def view(self, identity: Identity, heard: Sequence[Observation] = ()) -> View:
+        """The spool as this client may use it; `heard` tells which kdump it is."""
         owner = Owner(identity.name, identity.how, identity.peer)
-        return View(self.spool, owner, self.limits)
+        return View(self.spool, owner, self.limits, heard=heard)
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a thread."""
@@ -81,6 +82,12 @@ class Door:
             self.record(dump)
         except Exception as error:
             self.bus.tell(Trouble("catalogue", f"{dump.directory} is stored but not listed yet: {error}"))
+
+
+def banner(channel: asyncssh.SSHServerChannel[bytes]) -> Banner:
+    """What the client's ssh says it is."""
+    version: str = channel.get_extra_info("client_version", "")
+    return Banner(version.removeprefix("SSH-2.0-"))
 
 
 class Reception:
@@ -109,7 +116,8 @@ class Reception:
 
         def work() -> Upload:
             upload = view.begin(path, tool, expected_bytes=expected_bytes)
-            door.recorded(upload.dump)
+            if not any(file.core for file in upload.dump.files):
+                door.recorded(replace(upload.dump, verdict=RECEIVING))
             return upload
 
         upload = await door.off_loop(work)
@@ -138,8 +146,7 @@ class Reception:
             raise
         finally:
             self._door.ended(self)
-        if stored.file.sha256 is None:
-            self._door.unhashed.put_nowait((stored.dump.directory, stored.file.name))
+        self._door.stored.put_nowait(stored)
         self._tell(stored)
         return stored
 
