@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from receiver.cli import config, dumps, host, log, token
+from receiver.cli import config, dumps, groups, host, log, token
 from receiver.cli.context import Context
 from receiver.settings import load
 
@@ -50,6 +50,10 @@ group.add_command(dumps.info)
 group.add_command(dumps.verify)
 group.add_command(dumps.rebuild)
 group.add_command(log.log)
+group.add_command(groups.list_groups)
+group.add_command(groups.show_group)
+group.add_command(groups.compare)
+group.add_command(groups.regroup)
 group.add_command(log.triage)
 group.add_command(log.explain)
 group.add_command(host.group)

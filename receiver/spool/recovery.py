@@ -52,10 +52,10 @@ def mend(spool: Spool, directory: Path, now: float) -> Mended | None:
                 known = adopt(directory, now)
                 spool.write(known)
         tidied = []
-        for path, fd in dead:
-            assert known is not None
-            known, file = _store(spool, known, path, fd, now)
-            tidied.append(file)
+        if known is not None:
+            for path, fd in dead:
+                known, file = _store(spool, known, path, fd, now)
+                tidied.append(file)
     with spool.changing(directory.name):
         _drop_leftovers(directory)
     return Mended(known, tuple(tidied)) if known else None
