@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import queue
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from receiver import reports, stores
+from receiver.analysis import runner
 from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
 from receiver.hosts import certificates, hostkeys
 from receiver.hosts.keys import HostKeys
@@ -30,6 +32,7 @@ from receiver.spool.store import Stopped
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
+from receiver.triage import overrides
 
 THREADS: Final = 16  # disk work at once
 CUT_SECONDS: Final = 30  # that storing a cut upload may take
@@ -51,6 +54,8 @@ class Server:
         self._bus.subscribe(log_event)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
+        self._deeper: queue.Queue[str] = queue.Queue()  # directories whose core drgn shall look into
 
     async def serve(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -62,7 +67,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         keys = hostkeys.load(self._settings.state)
-        authorities = certificates.load(self._settings.user_ca) if self._settings.user_ca else None
+        authorities = authorities_of(self._settings)
         for change in hostkeys.changes(self._settings.state, keys, authorities):
             self._bus.tell(HostKeyChanged(change.what, change.before, change.now))
         door = Door(
@@ -82,6 +87,8 @@ class Server:
         chores = [
             loop.create_task(chore) for chore in (_beat(beat), self._background(door), self._catch_up(door))
         ]
+        if self._settings.analysis and runner.available():
+            threading.Thread(target=self._analyse, name="analysis", daemon=True).start()
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
@@ -123,9 +130,11 @@ class Server:
     def _look_after(self, directory: str, file: StoredFile) -> None:
         """What no client waits for: first the answer that people wait for, then the hash."""
         if reports.may_hold_log(file):
-            dump = reports.write(self._spool, directory, iso(time.time()))
+            dump = reports.write(self._spool, directory, iso(time.time()), self._overrides)
             self._record(dump)
             self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
+        if file.core:
+            self._deeper.put_nowait(directory)
         if file.sha256 is None:
             self._record(with_digest(self._spool, directory, file.name, self._ending.is_set))
 
@@ -158,6 +167,22 @@ class Server:
             await asyncio.sleep(CATCH_UP_SECONDS)
             with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
                 await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
+
+    def _analyse(self) -> None:
+        """One core after the other, for ever: a daemon thread, since a stop need not wait for drgn."""
+        while True:
+            directory = self._deeper.get()
+            try:
+                reports.analyse(self._spool, directory, self._settings)
+            except Exception as error:
+                self._bus.tell(Trouble("analysis", f"{directory}: {error}"))
+
+
+def authorities_of(settings: Settings) -> certificates.Authorities | None:
+    """The CAs of `user_ca`, if it names a file. Raises AuthorityError."""
+    if settings.user_ca is None:
+        return None
+    return certificates.load(settings.user_ca, sha1=settings.legacy_algorithms)
 
 
 async def _beat(beat: Callable[[], None]) -> None:

@@ -116,7 +116,7 @@ def _judge_kdump(pread: Pread, size: int, *, broke_off: bool) -> Judgement:
     first, end = header.pfn_range
     promised = said.pages_present or bitmap.popcount(pread, header.bitmap2.offset, first, end)
     table = descriptors.scan_untrusted(pread, table_at, promised, header.order)
-    if broke_off and table.zero and table.written:
+    if broke_off and table.written and _contradiction(pread, header, promised, table):
         # They are written in order, and the stream may have ended inside the last one.
         zero = table.zero + 1
         table = descriptors.scan_untrusted(pread, table_at, table.written - 1, header.order)
@@ -134,6 +134,9 @@ def _agreement(pread: Pread, size: int, header: Header, promised: int, table: Ta
     if contradiction:
         return Verdict.DAMAGED, contradiction
     if not promised:
+        if header.sub and header.sub.split and not table.written:
+            first, end = header.pfn_range  # makedumpfile 1.7.2 --split of a small dump: all pages in one part
+            return Verdict.COMPLETE, f"page frames {first:,} to {end:,} of a split dump, without a page"
         if size <= header.descriptors_offset and not header.incomplete:
             return Verdict.TRUNCATED, "the bitmap of dumped pages is empty and nothing follows it"
         return Verdict.TRUNCATED, "the bitmap of dumped pages is empty"

@@ -19,9 +19,8 @@ from receiver.failure import Failure
 NAME: Final = "manifest.json"
 SCHEMA: Final = 1
 RECEIVING: Final = "receiving"  # beside the verdicts of dump.verdict: the core is not stored yet
-OURS: Final = frozenset(
-    {NAME, "report.json", "report.txt", "log.txt"}
-)  # files of a dump that no client sends
+# Files of a dump that no client sends.
+OURS: Final = frozenset({NAME, "report.json", "report.txt", "log.txt", "analysis.json"})
 HISTORY: Final = 200  # entries of the audit trail that are kept
 
 

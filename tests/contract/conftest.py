@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from receiver.spool import manifest
 from tests.rig.machine import Machine
 from tests.rig.receiver import Receiver
 from tests.rig.sample import Sample, digest, kernel_log, osrelease
@@ -47,7 +48,7 @@ def whole(sample: Sample, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     def check(machine: Machine, client: str, *files: str, of: Sample = sample) -> dict[str, Any]:
         dump, directory = machine.dump(), machine.directory()
         assert (dump["verdict"], dump["client"]) == ("complete", client), json.dumps(dump, indent=1)
-        ours = {"manifest.json", "report.json", "report.txt", "log.txt"}  # the reports follow the last byte
+        ours = manifest.OURS  # the reports follow the last byte
         there = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
         assert there - ours == {"vmcore", *files}
         assert {file["name"] for file in dump["files"]} == {"vmcore", *files}
