@@ -10,21 +10,19 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, TextColumn
-from rich.table import Table
 
 from receiver.catalogue.store import Query
 from receiver.dump.kind import sniff_untrusted
-from receiver.dump.verdict import judge_untrusted
 from receiver.failure import Failure
 from receiver.spool import incoming
 from receiver.spool.disk import reader
 from receiver.spool.manifest import Manifest, StoredFile
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole
@@ -35,7 +33,11 @@ COLOURS: Final = {
     "damaged": "red",
     "unknown": "dim",
 }
-_AGO = re.compile(r"(\d+)\s*(min|[smhdw])[a-z]*(?:\s+ago)?")
+_AGO = re.compile(
+    r"(\d{1,6})\s*(?:(min)(?:ute)?s?|(s)(?:ec(?:ond)?s?)?|(m)|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)"
+    r"(?:\s+ago)?"
+)
+_EPOCH: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 _SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -46,14 +48,15 @@ def since(_context: click.Context, _option: click.Parameter, text: str | None) -
     now = dt.datetime.now(dt.UTC)
     found = _AGO.fullmatch(text.strip())
     if found:
-        when = now - dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+        unit = next(filter(None, found.groups()[1:]))
+        when = max(_EPOCH, now - dt.timedelta(seconds=int(found[1]) * _SECONDS[unit]))
     elif text in {"today", "yesterday"}:
         midnight = dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         when = midnight - dt.timedelta(days=text == "yesterday")
     else:
         try:
             when = dt.datetime.fromisoformat(text).astimezone()
-        except ValueError:
+        except (ValueError, OverflowError):
             raise click.BadParameter(f"{text!r}: say 2h, 3d, today, or 2026-11-23[T10:00]") from None
     return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -92,6 +95,10 @@ def list_dumps(
 
 
 def _table(root: Path, found: list[Manifest]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading, justify in (
@@ -181,7 +188,7 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
     if dump is None:
         return NO_MATCH
     directory = settings.root / dump.directory
-    with progress_bar(TextColumn("{task.fields[what]}")) as progress:
+    with progress_bar() as progress:
         results = [_verify(directory, file, deep, progress) for file in dump.files]
     if as_json:
         click.echo(json.dumps({"id": dump.id, "directory": dump.directory, "files": results}))
@@ -196,6 +203,7 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
 
 
 def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -> dict[str, Any]:
+    from receiver.dump.verdict import judge_untrusted
     from receiver.spool.store import digest
 
     task = progress.add_task("verify", total=None, what=file.name)
@@ -237,9 +245,9 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
     spool = stores.open_spool(settings)
     with (
         stores.catalogue_of(settings) as catalogue,
-        Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
+        progress_bar() as progress,
     ):
-        task = progress.add_task("rebuild", total=None)
+        task = progress.add_task("rebuild", total=None, what="")
         count = 0
         for _ in stores.mend(spool, catalogue, time.time(), _tell_trouble, every_row=True):
             count += 1
@@ -251,9 +259,12 @@ def _tell_trouble(path: Path, error: Exception) -> None:
     click.echo(plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
-def progress_bar(*more: TextColumn) -> Progress:
+def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal."""
-    columns = (*Progress.get_default_columns(), *more)
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[what]}", markup=False))
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
 

@@ -185,7 +185,7 @@ def regroup(ctx: click.Context, as_json: bool) -> None:
     spool, moved, count = stores.open_spool(settings), 0, 0
     with stores.catalogue_of(settings) as catalogue, dumps.progress_bar() as progress:
         found = list(catalogue.find(Query()))
-        task = progress.add_task("regroup", total=len(found))
+        task = progress.add_task("regroup", total=len(found), what="")
         for before in found:
             after = reports.write(spool, before.directory, iso(time.time()), table)
             catalogue.record(after)

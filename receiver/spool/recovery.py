@@ -51,14 +51,14 @@ def mend(spool: Spool, directory: Path, now: float) -> Mended | None:
             if known is None and dead:
                 known = adopt(directory, now)
                 spool.write(known)
-        tidied = []
-        if known is not None:
-            for path, fd in dead:
-                known, file = _store(spool, known, path, fd, now)
-                tidied.append(file)
+        mended = Mended(known) if known else None
+        for path, fd in dead:
+            if mended is not None:
+                dump, file = _store(spool, mended.dump, path, fd, now)
+                mended = Mended(dump, (*mended.tidied, file))
     with spool.changing(directory.name):
         _drop_leftovers(directory)
-    return Mended(known, tuple(tidied)) if known else None
+    return mended
 
 
 def _dead(directory: Path, stack: ExitStack) -> Iterator[tuple[Path, int]]:
