@@ -21,15 +21,42 @@ class Entry:
     link: str = ""
 
 
-def pack(
-    entries: Iterable[Entry], existing: Iterable[str] = ("/etc", "/usr", "/usr/lib", "/var", "/root")
-) -> bytes:
-    """The archive, with the directories the entries need, owned by root.
+# Directories that dracut makes, some of them as symbolic links (/bin, /lib). They must not be said
+# again: the kernel would change their modes, and replace a link by an empty directory.
+MADE_BY_DRACUT = frozenset(
+    [
+        "/",
+        "/bin",
+        "/sbin",
+        "/lib",
+        "/lib64",
+        "/dev",
+        "/etc",
+        "/etc/cmdline.d",
+        "/etc/modprobe.d",
+        "/proc",
+        "/root",
+        "/run",
+        "/sys",
+        "/sysroot",
+        "/tmp",
+        "/usr",
+        "/usr/bin",
+        "/usr/sbin",
+        "/usr/lib",
+        "/usr/lib64",
+        "/var",
+        "/var/lib",
+        "/var/lock",
+        "/var/run",
+        "/var/tmp",
+    ]
+)
 
-    ``existing`` directories are those the archive before this one makes; they are not said again,
-    because the kernel would change their modes.
-    """
-    said = {"/", *existing}
+
+def pack(entries: Iterable[Entry]) -> bytes:
+    """The archive, with the directories the entries need, owned by root."""
+    said = set(MADE_BY_DRACUT)
     out = bytearray()
     number = 1
     for entry in sorted(entries, key=lambda e: e.path):

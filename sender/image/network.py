@@ -24,6 +24,15 @@ class Network:
     interfaces: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Kernel modules that no card's own driver brings along."""
+        kinds = {"bond": "bonding", "vlan": "8021q", "bridge": "bridge", "team": "team"}
+        used = [
+            kinds[word] for word in dict.fromkeys(a.split("=")[0] for a in self.arguments) if word in kinds
+        ]
+        return ("af_packet", "ipv6", *used) if self.arguments else ()
+
 
 def plan_network(
     addresses: str, routes: Sequence[tuple[str, str]], nameservers: Iterable[str] = (), hostname: str = ""

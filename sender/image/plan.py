@@ -38,9 +38,9 @@ class Facts:
     """What only the running host can tell. Every mapping is keyed by the words of kdump.conf."""
 
     addresses: Mapping[str, str] = field(default_factory=dict)  # host name -> address
-    network: Network = Network()
+    network: Network = field(default_factory=Network)
     mounts: Mapping[str, Mount] = field(default_factory=dict)  # path of a Local target -> where it lies
-    root: Mount = Mount("", "")
+    root: Mount = field(default_factory=lambda: Mount("", ""))
     storage: frozenset[str] = (
         frozenset()
     )  # TYPE column of lsblk below the targets: lvm, raid1, mpath, crypt …
@@ -148,7 +148,11 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     programs += [p for p in _scripts(config) if facts.programs.get(p, b"#!")[:2] != b"#!"]
     for path, data in facts.programs.items():
         programs += _interpreter(path, data)
-    drivers = [*config.extra_modules, *(t.fstype for t in targets if isinstance(t, Filesystem))]
+    drivers = [
+        *config.extra_modules,
+        *facts.network.drivers,
+        *(t.fstype for t in targets if isinstance(t, Filesystem)),
+    ]
     return Needs(*(tuple(dict.fromkeys(x)) for x in (modules, programs, perhaps, drivers, devices)))
 
 
