@@ -43,11 +43,14 @@ open_ssh() {
 }
 
 make_remote_directory() {
-    remote_soon "mkdir -p $dir" < /dev/null && return
-    case $? in
-        255) say "no connection to $SSH_HOST yet" && return 1 ;;
-        *) warn "the server refuses to make $dir" && return 1 ;;
-    esac
+    rc=0
+    remote_soon "mkdir -p $dir" < /dev/null 2> "$T/ssh.err" || rc=$?
+    [ $rc -ne 0 ] || return 0
+    # the reason once, not every second
+    cmp -s "$T/ssh.err" "$T/ssh.err.shown" || cat "$T/ssh.err" >&2
+    mv "$T/ssh.err" "$T/ssh.err.shown"
+    [ $rc -eq 255 ] || [ $rc -eq 124 ] || warn "the server refuses to make $dir ($rc)"
+    return 1
 }
 
 # put_ssh NAME: whole or not at all under that name

@@ -16,11 +16,10 @@ from sender.conf.model import Config
 from sender.failure import NotPossible
 from sender.host import Host
 from sender.image.cpio import pack
-from sender.image.facts import STATE
+from sender.image.facts import DRACUT_HOME, STATE
 from sender.image.plan import ETC, KEY, Facts, Plan, compile_plan
 
 DRACUT_SECONDS = 1800
-DRACUT_HOME = "/usr/lib/dracut"
 _NAMES = {
     f"{ETC}/plan": "kdump.conf",
     f"{ETC}/known_hosts": "the servers' host keys",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sender.image.network import Network, plan_network
 from sender.image.plan import Facts, Mount, device_node
 
 STATE = "/var/lib/kdump"
+DRACUT_HOME = "/usr/lib/dracut"
 PINNED = f"{STATE}/known_hosts"
 ED25519_KEY = "/root/.ssh/kdump_id_ed25519"
 FENCE_KEY = "/etc/kdump/fence.key"
@@ -57,6 +59,7 @@ def gather(host: Host, config: Config) -> tuple[Facts, tuple[str, ...]]:
             keys=_keys(host, config, warnings),
             fence_program=next((p for p in FENCE_SENDERS if host.path(p).exists()), ""),
             programs=_programs(host, config),
+            network_modules=_network_modules(host),
         ),
         tuple(warnings),
     )
@@ -142,6 +145,18 @@ def _network(host: Host, addresses: dict[str, str], warnings: list[str]) -> Netw
     )
     warnings += network.warnings
     return network
+
+
+def _network_modules(host: Host) -> tuple[str, ...]:
+    """dracut's module that configures interfaces: the plain one where it is, because it needs no systemd."""
+    systemd = ("systemd", "systemd-initrd", "dracut-systemd")
+    legacy = any(host.path(f"{DRACUT_HOME}/modules.d").glob("??network-legacy"))
+    if legacy and all(shutil.which(program) for program in ("dhclient", "arping", "pgrep", "awk", "expr")):
+        return ("network-legacy", "network")
+    manager = [f"/usr/{place}/nm-initrd-generator" for place in ("libexec", "lib", "lib/NetworkManager")]
+    if any(host.path(name).exists() for name in manager):
+        return (*systemd, "network-manager", "network")
+    return (*systemd, "systemd-networkd", "network")
 
 
 def _nameservers(host: Host) -> list[str]:

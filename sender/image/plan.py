@@ -51,7 +51,7 @@ class Facts:
     programs: Mapping[str, bytes] = field(
         default_factory=dict
     )  # scripts named by kdump.conf: path -> content
-    network_module: str = "network"
+    network_modules: tuple[str, ...] = ("network-legacy", "network")  # dracut's, first the one that configures
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     if config.failure_action in ("dump_to_rootfs", "mount_root_run_init") and facts.root.device:
         devices.append(facts.root.device)
     if config.needs_network and facts.network.arguments:
-        modules += [facts.network_module, "kernel-network-modules"]
+        modules += [*facts.network_modules, "kernel-network-modules"]
     if config.ssh_targets:
         programs += ["ssh", "scp"]
         perhaps += {"zstd": ["zstd"], "auto": ["zstd"], "gzip": ["pigz", "gzip"]}.get(

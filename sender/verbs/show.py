@@ -129,7 +129,10 @@ def import_settings(session: Session, file: str, write: bool) -> int:
     whose = family(values)
     if not whose:
         raise ConfError(f"{file}: neither Debian's /etc/default/kdump-tools nor SUSE's /etc/sysconfig/kdump")
-    imported = READERS[whose](values)
+    try:
+        imported = READERS[whose](values)
+    except ValueError as error:
+        raise ConfError(f"{file}: {error}") from error
     text = f"# imported from {file}\n" + "".join(f"{line}\n" for line in imported.lines)
     reading = read_text(text, session.conf)
     for note in imported.notes:

@@ -51,7 +51,8 @@ install() {
     inst_libdir_file 'libgcc_s.so*'
     mkdir -p "$initdir/root" "$initdir/run" "$initdir/etc/kdump-net"
     chmod 700 "$initdir/root"
-    inst_hook cmdline 05 "$moddir/cmdline.sh"
+    # behind parse-root-opts (10), which asks the command line for a root
+    inst_hook cmdline 12 "$moddir/cmdline.sh"
     inst_hook initqueue/online 05 "$moddir/online.sh"
     inst_hook initqueue/finished 05 "$moddir/finished.sh"
     inst_hook pre-mount 05 "$moddir/save.sh"
