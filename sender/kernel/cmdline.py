@@ -96,7 +96,9 @@ class CommandLine:
 
 def words(line: str) -> tuple[str, ...]:
     """The words of a kernel command line; quotes stay on them."""
-    return tuple(_WORD.findall(line))
+    found = _WORD.findall(line)
+    # an open quote would swallow all that is appended behind it
+    return tuple(word + '"' * (word.count('"') % 2) for word in found)
 
 
 def key(word: str) -> str:
