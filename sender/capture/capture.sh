@@ -75,15 +75,28 @@ collect() {
 tell_cluster() {
     [ -n "$FENCE_NODES" ] || return 0
     [ ! -e "$T/fence.pid" ] || return 0
-    if command -v fence_kdump_send > /dev/null 2>&1 && [ -z "$FENCE_KEY" ]; then
-        fence=fence_kdump_send
-    else
-        fence="sh $LIB/fence_notify.sh"
-    fi
     say "telling $FENCE_NODES that we are dumping"
-    # shellcheck disable=SC2086
-    $fence $FENCE_ARGS $FENCE_NODES > "$T/fence.log" 2>&1 < /dev/null &
+    # shellcheck disable=SC2046,SC2086  # lists of words
+    $(fence_sender) $FENCE_ARGS $FENCE_NODES > "$T/fence.log" 2>&1 < /dev/null &
     echo $! > "$T/fence.pid"
+}
+
+# the C program cannot sign
+fence_sender() {
+    if [ -x "$FENCE_PROGRAM" ] && [ -z "$FENCE_KEY" ]; then
+        echo "$FENCE_PROGRAM"
+    else
+        echo "sh $LIB/fence_notify.sh --node $HOSTNAME ${FENCE_KEY:+--key $FENCE_KEY}"
+    fi
+}
+
+# tell_end PHASE: the last word to those who understand it, saved or failed; others hear one message more
+tell_end() {
+    [ -n "$FENCE_NODES" ] && [ -f "$LIB/fence_notify.sh" ] && command -v bash > /dev/null 2>&1 || return 0
+    # shellcheck disable=SC2086
+    deadline 10 sh "$LIB/fence_notify.sh" $FENCE_ARGS --node "$HOSTNAME" ${FENCE_KEY:+--key "$FENCE_KEY"} \
+        --phase "$1" -c 1 -i 1 $FENCE_NODES > "$T/fence.end.log" 2>&1 < /dev/null
+    return 0
 }
 
 # ---- one dump
@@ -229,6 +242,7 @@ capture() {
     fi
     rc=0
     save_somewhere || rc=1
+    if [ $rc -eq 0 ]; then tell_end saved; else tell_end failed; fi
     run_post $rc
     [ $rc -ne 0 ] || save_own_log
     [ -z "$opened" ] || "close_$KIND"

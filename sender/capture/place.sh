@@ -24,15 +24,17 @@ remote_soon() {
 
 # the fastest cipher this CPU computes in hardware; the server takes the first it has, too
 fastest_ciphers() {
-    case " $(ssh -Q cipher 2> /dev/null | tr '\n' ' ') " in
-        *" aes128-gcm@openssh.com "*" chacha20-poly1305@openssh.com "*) ;;
-        *) return ;;
-    esac
     if grep -qwE 'aes|pmull' "$R/proc/cpuinfo" 2> /dev/null; then
-        echo "aes128-gcm@openssh.com,aes128-ctr,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes256-ctr"
+        set -- aes128-gcm@openssh.com aes128-ctr chacha20-poly1305@openssh.com aes256-gcm@openssh.com aes256-ctr
     else
-        echo "chacha20-poly1305@openssh.com,aes128-ctr,aes128-gcm@openssh.com,aes256-ctr,aes256-gcm@openssh.com"
+        set -- chacha20-poly1305@openssh.com aes128-ctr aes128-gcm@openssh.com aes256-ctr aes256-gcm@openssh.com
     fi
+    ours=" $(ssh -Q cipher 2> /dev/null | tr '\n' ' ')"
+    list=''
+    for cipher; do
+        case $ours in *" $cipher "*) list=$list,$cipher ;; esac
+    done
+    echo "${list#,}"
 }
 
 open_ssh() {

@@ -46,7 +46,7 @@ wait_for() {
 # work_of PID: a number that grows while the process computes, reads or writes
 work_of() {
     sum=0
-    if read -r stat < "$R/proc/$1/stat" 2> /dev/null; then
+    if { read -r stat < "$R/proc/$1/stat"; } 2> /dev/null; then
         # after the name in brackets, the 12th and 13th fields are user and system time
         # shellcheck disable=SC2086  # its words are wanted
         set -- "$1" ${stat##*) }

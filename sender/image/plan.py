@@ -20,7 +20,6 @@ ETC = "/etc/kdump-net"
 LIB = "/usr/lib/kdump-net"
 KEY = f"{ETC}/key"
 LEAST_WAIT = 20  # seconds for udev to find what is there
-FENCE_PROGRAM = "fence_kdump_send"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +88,8 @@ def compile_plan(config: Config, facts: Facts, scripts: Mapping[str, bytes]) -> 
         entries.append(Entry(f"{ETC}/target.{number}", _target_text(config, facts, target).encode()))
     if facts.keys.get("key"):
         entries.append(Entry(KEY, facts.keys["key"], 0o600))
+    if facts.keys.get("fence.key"):
+        entries.append(Entry(f"{ETC}/fence.key", facts.keys["fence.key"], 0o600))
     entries.append(Entry(f"{ETC}/known_hosts", facts.keys.get("known_hosts", b"")))
     entries.append(Entry("/etc/cmdline.d/50-kdump-net.conf", _cmdline_text(config, facts).encode()))
     entries.append(Entry("/etc/hosts", _hosts_text(facts).encode()))
@@ -235,6 +236,8 @@ def _plan_text(config: Config, facts: Facts, targets: list[tuple[Target, str]]) 
             "FINAL_ACTION": config.final_action,
             "DEBUG_MEM_LEVEL": config.debug_mem_level,
             "FENCE_NODES": " ".join(facts.addresses.get(n, n) for n in config.fence_kdump_nodes),
+            "HOSTNAME": facts.hostname,
+            "FENCE_PROGRAM": facts.fence_program,
             "FENCE_ARGS": " ".join(config.fence_kdump_args),
             "FENCE_KEY": f"{ETC}/fence.key" if facts.keys.get("fence.key") else "",
             "SSH_COMPRESS": config.ssh_compress,

@@ -88,7 +88,7 @@ def deliver(session: Session) -> int:
             left += 1
             continue
         session.say(f"Delivering {place} to {config.targets[int(number) - 1]}")
-        status = run_capture(session, config, "deliver", str(place), number, directory=_remote_name(config, place))
+        status = run_capture(session, config, "deliver", str(place), number, directory=_remote_name(config, int(number), place))
         if status == 0:
             (place / UNDELIVERED).rename(place / "delivered")
             session.host.log(f"delivered {place}")
@@ -113,10 +113,11 @@ def waiting(host: Host, config: Config) -> Iterator[Path]:
             yield from sorted(marker.parent for marker in host.path(base).glob(f"*/{UNDELIVERED}"))
 
 
-def _remote_name(config: Config, place: Path) -> str:
+def _remote_name(config: Config, number: int, place: Path) -> str:
     """The directory on the server: the crash's own date, and our address in place of 127.0.0.1."""
     name = place.name.replace("127.0.0.1-", "%HOST-", 1)
-    return f"{config.path.split('%')[0].rstrip('/')}/{name}"
+    base = (config.targets[number - 1].path or config.path).split("%")[0]
+    return f"{base.rstrip('/')}/{name}"
 
 
 def run_capture(

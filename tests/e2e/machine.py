@@ -182,8 +182,9 @@ def boot(
     append: str = "",
     netdev: str = "user,id=n0",
     environment: Mapping[str, str] | None = None,
+    until: str = "",
 ) -> Run:
-    """Run the guest until it powers off, reboots (both end QEMU) or ``seconds`` have passed.
+    """Run the guest until it powers off, reboots (both end QEMU), says ``until``, or ``seconds`` have passed.
 
     ``script`` is sourced by bash as the guest's init; ``$stage`` is this directory, writable there.
     """
@@ -211,8 +212,8 @@ def boot(
         begin = time.monotonic()
         with (stage / "console.log").open("w") as log:
             qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            assert qemu.stdout is not None
             try:
-                assert qemu.stdout is not None
                 os.set_blocking(qemu.stdout.fileno(), False)
                 left = b""
                 while True:
@@ -224,6 +225,8 @@ def boot(
                             line = raw.decode(errors="replace").rstrip("\r")
                             run.lines.append((now, line))
                             print(f"{now:8.2f} {line}", file=log, flush=True)
+                            if until and until in line:
+                                return run
                     elif qemu.poll() is not None:
                         break
                     else:
@@ -236,4 +239,5 @@ def boot(
                 if qemu.poll() is None:
                     qemu.kill()
                 qemu.wait(10)
+                qemu.stdout.close()
     return run
