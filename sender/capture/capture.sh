@@ -86,7 +86,7 @@ fence_sender() {
     if [ -x "$FENCE_PROGRAM" ] && [ -z "$FENCE_KEY" ]; then
         echo "$FENCE_PROGRAM"
     else
-        echo "sh $LIB/fence_notify.sh --node $HOSTNAME ${FENCE_KEY:+--key $FENCE_KEY}"
+        echo "sh $LIB/fence_notify.sh --node $NODE_NAME ${FENCE_KEY:+--key $FENCE_KEY}"
     fi
 }
 
@@ -94,7 +94,7 @@ fence_sender() {
 tell_end() {
     [ -n "$FENCE_NODES" ] && [ -f "$LIB/fence_notify.sh" ] && command -v bash > /dev/null 2>&1 || return 0
     # shellcheck disable=SC2086
-    deadline 10 sh "$LIB/fence_notify.sh" $FENCE_ARGS --node "$HOSTNAME" ${FENCE_KEY:+--key "$FENCE_KEY"} \
+    deadline 10 sh "$LIB/fence_notify.sh" $FENCE_ARGS --node "$NODE_NAME" ${FENCE_KEY:+--key "$FENCE_KEY"} \
         --phase "$1" -c 1 -i 1 $FENCE_NODES > "$T/fence.end.log" 2>&1 < /dev/null
     return 0
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,9 @@ def where_is(host: Host, path: str) -> Mount:
             f"{path} lies on {source or fstype}, which is no block device; name a target in kdump.conf"
         )
     base = str(found.get("fsroot") or "/")
-    inside = str(Path(path).relative_to(str(found["target"])) if str(found["target"]) != "/" else Path(path))
-    inside = "/" + inside.strip("/").removeprefix(".")
+    # below a symbolic link the directory may lie on another file system than its name says
+    real = host.path(place).resolve() / host.path(path).relative_to(host.path(place))
+    inside = "/" + os.path.relpath(real, str(found["target"])).removeprefix(".")
     options = f"rw,subvol={base}" if fstype == "btrfs" and base != "/" else "rw"
     if base != "/" and fstype != "btrfs":
         inside = base + inside  # a bind mount: the directory is deeper on the device

@@ -236,7 +236,7 @@ def _plan_text(config: Config, facts: Facts, targets: list[tuple[Target, str]]) 
             "FINAL_ACTION": config.final_action,
             "DEBUG_MEM_LEVEL": config.debug_mem_level,
             "FENCE_NODES": " ".join(facts.addresses.get(n, n) for n in config.fence_kdump_nodes),
-            "HOSTNAME": facts.hostname,
+            "NODE_NAME": facts.hostname,
             "FENCE_PROGRAM": facts.fence_program,
             "FENCE_ARGS": " ".join(config.fence_kdump_args),
             "FENCE_KEY": f"{ETC}/fence.key" if facts.keys.get("fence.key") else "",

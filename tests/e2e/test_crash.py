@@ -11,6 +11,7 @@ import hashlib
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from tests.e2e.server import Sshd, sshd
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 REPO = Path(__file__).parent.parent.parent
-KDUMP = Path(shutil.which("kdump", path=str(REPO / ".venv/bin")) or "/usr/bin/kdump")
+KDUMP = Path(sys.executable).parent / "kdump"
 UUID = "03138356-5e61-4ab3-b58e-27507ac41937"
 
 PREPARE = """
@@ -114,7 +115,7 @@ def guest(
     name = hashlib.sha256(f"{conf}{family}".encode()).hexdigest()[:12]
     known = server.host_key_line
     environment = {
-        "KDUMP": str(KDUMP),
+        "KDUMP": f"env PYTHONPATH={REPO} {KDUMP}",
         "KNOWN": known if family == 4 else known.replace("10.0.2.2", "fec0::2"),
         "FAMILY": str(family),
         "IMAGES": str(stage / "images"),
