@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,12 @@ def image_path(host: Host, version: str) -> Path:
     return host.path(f"{STATE}/initrd-{version}.img")
 
 
-def build(host: Host, config: Config, facts: Facts, version: str) -> Built:
+def build(
+    host: Host, config: Config, facts: Facts, version: str, tell: Callable[[bool, Sequence[str]], None]
+) -> Built:
     """Bring the image up to date; nothing is written where nothing changed.
+
+    ``tell`` hears beforehand whether dracut will run, which takes its time, and why.
 
     Raises:
         NotPossible: dracut is missing or failed; the image that was there is left as it was.
@@ -72,17 +76,18 @@ def build(host: Host, config: Config, facts: Facts, version: str) -> Built:
         reasons = ["force_rebuild is set"]
     if by_dracut and config.force_no_rebuild and base.exists():
         by_dracut, reasons = False, []
+    quick = {_NAMES.get(path, path): digest for path, digest in quick.items()}
+    if image.exists():
+        reasons += [reason for reason in _differences(old.get("quick", {}), quick) if reason not in reasons]
+    if reasons:
+        tell(by_dracut, reasons)
     if by_dracut:
         _run_dracut(host, config, facts, plan, version, base)
-    changed = _differences(old.get("quick", {}), {_NAMES.get(k, k): v for k, v in quick.items()})
-    if image.exists():
-        reasons += [reason for reason in changed if reason not in reasons]
     if reasons or not image.exists():
         data = base.read_bytes()
         whole = data + b"\0" * (-len(data) % 512) + pack(plan.entries)
         host.write(f"{STATE}/{image.name}", whole)  # 0600: it holds a private key
-        stamp = {"slow": slow, "quick": {_NAMES.get(k, k): v for k, v in quick.items()}}
-        host.write(f"{STATE}/stamp-{version}.json", json.dumps(stamp, indent=1).encode())
+        host.write(f"{STATE}/stamp-{version}.json", json.dumps({"slow": slow, "quick": quick}, indent=1).encode())
     return Built(image, tuple(dict.fromkeys(reasons)), by_dracut)
 
 

@@ -51,14 +51,18 @@ class Connection:
         where = f"{target.host}:{target.port or 22}"
         with _translated(target, where):
             sock = socket.create_connection((target.host, target.port or 22), timeout=seconds)
+            self._transport = paramiko.Transport(sock)
             try:
-                self._transport = paramiko.Transport(sock)
                 self._transport.banner_timeout = seconds
                 self._transport.auth_timeout = seconds
                 self._transport.start_client(timeout=seconds)
+                if not self._transport.initial_kex_done:  # start_client just returns when its time is up
+                    raise TimeoutError("no key exchange")
+                key = self._transport.get_remote_server_key()
             except BaseException:
-                sock.close()
+                self._transport.close()
                 raise
+        self.host_key = HostKey(key.get_name(), key.asbytes())  # the one the server proved to have
 
     def __enter__(self) -> Connection:
         return self
@@ -67,12 +71,6 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._transport.close()
-
-    @property
-    def host_key(self) -> HostKey:
-        """The key the server proved to have."""
-        key = self._transport.get_remote_server_key()
-        return HostKey(key.get_name(), key.asbytes())
 
     def login_with_key(self, path: str) -> None:
         """Raises AuthRefusedError where the server does not take it, RemoteError where we cannot read it."""

@@ -149,11 +149,12 @@ def prepare(session: Session) -> Prepared:
     facts, warnings = gather(session.host, config)
     for warning in warnings:
         session.warn(warning)
-    built = build(session.host, config, facts, version)
-    if built.reasons:
-        how = "Rebuilding" if built.by_dracut else "Updating"
-        session.say(f"{how} {image_path(session.host, version)}")
-        session.say("".join(f"  {reason}\n" for reason in built.reasons).rstrip("\n"))
+
+    def tell(by_dracut: bool, reasons: Sequence[str]) -> None:
+        session.say(f"{'Rebuilding' if by_dracut else 'Updating'} {image_path(session.host, version)}")
+        session.say("\n".join(f"  {reason}" for reason in reasons))
+
+    built = build(session.host, config, facts, version, tell)
     calls = kexec_attempts(session, config, built.image)
     return Prepared(config, facts, built, calls, session.secure_boot())
 
