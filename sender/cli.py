@@ -76,9 +76,13 @@ def _verb(action: Callable[..., int]) -> Callable[..., None]:
     return run
 
 
-main.command("start", help="Load the crash kernel; build its image where something changed.")(_verb(service.start))
+main.command("start", help="Load the crash kernel; build its image where something changed.")(
+    _verb(service.start)
+)
 main.command("stop", help="Unload the crash kernel.")(_verb(service.stop))
-main.command("status", help="Exit status 0 when the crash kernel is loaded, 3 when not.")(_verb(service.status))
+main.command("status", help="Exit status 0 when the crash kernel is loaded, 3 when not.")(
+    _verb(service.status)
+)
 main.command("restart", help="Check and build first, then unload and load.")(_verb(service.restart))
 main.command("deliver", help="Send the dumps that were kept here while their server did not answer.")(
     _verb(saved.deliver)
@@ -88,7 +92,9 @@ main.command("deliver", help="Send the dumps that were kept here while their ser
 @main.command("propagate")
 @click.option("--rsa", is_flag=True, help="Make an RSA key (3072 bits) rather than an ed25519 one.")
 @click.option("--accept-new", is_flag=True, help="Pin a host key never seen before without asking.")
-@click.option("--fingerprint", default="", metavar="SHA256:…", help="The host key must have this fingerprint.")
+@click.option(
+    "--fingerprint", default="", metavar="SHA256:…", help="The host key must have this fingerprint."
+)
 @click.option("--password-file", default="", metavar="FILE", help="Where the password or the token stands.")
 @click.option("--timeout", "seconds", default=30.0, show_default=True, help="Seconds for each wait.")
 @_verb
@@ -151,6 +157,11 @@ def _test(session: Session, crash: bool) -> int:
     name = socket.gethostname()
     if not sys.stdin.isatty():
         raise NotPossible("--crash wants an answer from a terminal")
-    if click.prompt(f"This machine will crash NOW. Type its name ({name}) to go on", default="", show_default=False) != name:
+    if (
+        click.prompt(
+            f"This machine will crash NOW. Type its name ({name}) to go on", default="", show_default=False
+        )
+        != name
+    ):
         raise NotPossible("not confirmed; nothing was done")
     return trial.crash(session)

@@ -41,6 +41,7 @@ open_ssh() {
     SSH_CIPHERS=$(fastest_ciphers)
     dir=$(directory_for "$(address_towards "$ADDRESS")")
     say "saving to $SSH_USER@$SSH_HOST:$dir"
+    shown_reason=''
     wait_for "$NET_TIMEOUT" make_remote_directory
 }
 
@@ -49,8 +50,8 @@ make_remote_directory() {
     remote_soon "mkdir -p $dir" < /dev/null 2> "$T/ssh.err" || rc=$?
     [ $rc -ne 0 ] || return 0
     # the reason once, not every second
-    cmp -s "$T/ssh.err" "$T/ssh.err.shown" || cat "$T/ssh.err" >&2
-    mv "$T/ssh.err" "$T/ssh.err.shown"
+    [ "$(cat "$T/ssh.err")" = "$shown_reason" ] || cat "$T/ssh.err" >&2
+    shown_reason=$(cat "$T/ssh.err")
     [ $rc -eq 255 ] || [ $rc -eq 124 ] || warn "the server refuses to make $dir ($rc)"
     return 1
 }

@@ -98,7 +98,7 @@ def check_for(collector: Collector, target: Target) -> BadValueError | None:
 
 
 def swapped(collector: Collector, target: Target) -> Collector | None:
-    """The plain copy that does for a fallback of another kind what ``scp`` or ``cp`` does for the first target."""
+    """The plain copy for a fallback of another kind, where the first target has ``scp`` or ``cp``."""
     match collector.program, target:
         case "cp", Ssh():
             return Collector(("scp",))
@@ -110,7 +110,7 @@ def swapped(collector: Collector, target: Target) -> Collector | None:
 
 
 def command_for(collector: Collector, target: Target) -> tuple[str, ...]:
-    """The words as they run for a target: ``-F`` and threads put right for makedumpfile, cp and scp swapped."""
+    """The words as they run for a target: ``-F`` and threads put right, cp and scp swapped."""
     if check_for(collector, target):
         collector = swapped(collector, target) or collector
     if collector.program != "makedumpfile":

@@ -132,10 +132,11 @@ def family(values: dict[str, str]) -> str:
     return ""
 
 
+_LINE = "the running kernel's line is used; say the difference with cmdline_append and cmdline_remove"
 _DEBIAN_NOTES = {
     "FTP": "no ftp here: use ssh",
     "HOSTTAG": "the directory is named by address, or by %HOST in path",
-    "KDUMP_CMDLINE": "the running kernel's line is used: say the difference with cmdline_append, cmdline_remove",
+    "KDUMP_CMDLINE": _LINE,
     "KDUMP_KERNEL": "say the version with kernel_version",
     "KDUMP_INITRD": "the image is built by `kdump start`",
     "KDUMP_NUM_DUMPS": "old dumps are the collector's to remove",
@@ -147,7 +148,7 @@ _DEBIAN_NOTES = {
 }
 _SUSE_NOTES = {
     "KDUMP_TRANSFER": "not taken over: name the program with core_collector or kdump_post",
-    "KDUMP_COMMANDLINE": "the running kernel's line is used: say the difference with cmdline_append, cmdline_remove",
+    "KDUMP_COMMANDLINE": _LINE,
     "KDUMP_FREE_DISK_SIZE": "a dump that does not fit is refused or cut by the target",
     "KDUMP_KEEP_OLD_DUMPS": "old dumps are the collector's to remove",
     "KDUMP_NETCONFIG": "the running host's network is used",

@@ -1,4 +1,4 @@
-"""The capture image: what it holds is planned purely, built by dracut, and topped with a small second archive.
+"""The capture image: planned purely, built by dracut, topped with a small second archive.
 
 The slow part (programs, libraries, kernel modules: dracut) and the quick part (the
 plan, keys, known hosts, scripts: a cpio archive of our own) are two archives in one

@@ -1,4 +1,4 @@
-"""Builds the image where something changed, and says what: dracut for the slow archive, ourselves for the quick one."""
+"""Builds the image where something changed: dracut the slow archive, ourselves the quick one."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def build(
         data = base.read_bytes()
         whole = data + b"\0" * (-len(data) % 512) + pack(plan.entries)
         host.write(f"{STATE}/{image.name}", whole)  # 0600: it holds a private key
-        host.write(f"{STATE}/stamp-{version}.json", json.dumps({"slow": slow, "quick": quick}, indent=1).encode())
+        host.write(
+            f"{STATE}/stamp-{version}.json", json.dumps({"slow": slow, "quick": quick}, indent=1).encode()
+        )
     return Built(image, tuple(dict.fromkeys(reasons)), by_dracut)
 
 
@@ -114,7 +116,7 @@ def _run_dracut(host: Host, config: Config, facts: Facts, plan: Plan, version: s
     dracut finds modules only beneath its own directory; a directory of links to
     it, with our module among them, saves us from writing into /usr.
     """
-    home = Path(os.environ.get("dracutbasedir", DRACUT_HOME))
+    home = Path(os.environ.get("dracutbasedir", DRACUT_HOME))  # noqa: SIM112  # dracut's own spelling
     if not (home / "dracut-init.sh").exists():
         raise NotPossible(
             "dracut is not installed; install dracut-core and dracut-network (Debian) or dracut (Fedora)"

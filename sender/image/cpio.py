@@ -24,33 +24,12 @@ class Entry:
 # Directories that dracut makes, some of them as symbolic links (/bin, /lib). They must not be said
 # again: the kernel would change their modes, and replace a link by an empty directory.
 MADE_BY_DRACUT = frozenset(
-    [
-        "/",
-        "/bin",
-        "/sbin",
-        "/lib",
-        "/lib64",
-        "/dev",
-        "/etc",
-        "/etc/cmdline.d",
-        "/etc/modprobe.d",
-        "/proc",
-        "/root",
-        "/run",
-        "/sys",
-        "/sysroot",
-        "/tmp",
-        "/usr",
-        "/usr/bin",
-        "/usr/sbin",
-        "/usr/lib",
-        "/usr/lib64",
-        "/var",
-        "/var/lib",
-        "/var/lock",
-        "/var/run",
-        "/var/tmp",
-    ]
+    f"/{name}"
+    for name in (
+        *("", "bin", "sbin", "lib", "lib64", "dev", "proc", "root", "run", "sys", "sysroot", "tmp"),
+        *("etc", "etc/cmdline.d", "etc/modprobe.d", "usr", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"),
+        *("var", "var/lib", "var/lock", "var/run", "var/tmp"),
+    )
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,16 @@ FENCE_SENDERS = (
 _VANISHING = ("tmpfs", "ramfs", "overlay", "devtmpfs", "rootfs", "aufs", "squashfs", "iso9660")
 
 
-def gather(host: Host, config: Config) -> tuple[Facts, tuple[str, ...]]:
+def gather(host: Host, config: Config, patience: float = 0) -> tuple[Facts, tuple[str, ...]]:
     """The facts, and warnings for the operator.
+
+    At boot names do not resolve and routes are not there at once: ``patience`` is how many seconds to wait.
 
     Raises:
         NotPossible: a file named by kdump.conf is not there, or a directory lies on no disk.
     """
     warnings: list[str] = []
-    addresses = _addresses(host, config, warnings)
-    network = _network(host, addresses, warnings) if config.needs_network else Network()
+    addresses, network = _reachable(host, config, patience, warnings)
     mounts = {}
     for target in config.targets:
         if isinstance(target, Local):
@@ -64,6 +66,23 @@ def gather(host: Host, config: Config) -> tuple[Facts, tuple[str, ...]]:
         ),
         tuple(warnings),
     )
+
+
+def _reachable(
+    host: Host, config: Config, patience: float, warnings: list[str]
+) -> tuple[dict[str, str], Network]:
+    """Addresses and network once all of them are there, or what there is when patience ends."""
+    if not config.needs_network:
+        return {}, Network()
+    deadline = time.monotonic() + patience
+    while True:
+        lacking: list[str] = []
+        addresses = _addresses(host, config, lacking)
+        network = _network(host, addresses, lacking)
+        if not lacking or time.monotonic() >= deadline:
+            warnings += lacking
+            return addresses, network
+        time.sleep(1)
 
 
 def key_path(host: Host, config: Config) -> str:

@@ -84,7 +84,7 @@ def _stack(
     arguments: list[str],
     physical: list[str],
 ) -> None:
-    """The arguments that build ``device``: its VLAN parent, its bond's or bridge's members, its fixed name."""
+    """The arguments that build ``device``: VLAN parent, bond or bridge members, fixed name."""
     link = links[device]
     info = link.get("linkinfo", {})
     kind = info.get("info_kind", "")
@@ -120,7 +120,7 @@ def _stack(
 
 
 def _image_name(name: str) -> str:
-    """``kdump-eth0`` for a name that another card could take first in the capture kernel (15 bytes at most)."""
+    """``kdump-eth0`` for a name that another card could take in the capture kernel; 15 bytes at most."""
     if name.startswith(_KERNEL_NAMES) and "." not in name:
         return f"kdump-{name}"[:15]
     return name

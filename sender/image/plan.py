@@ -24,7 +24,7 @@ LEAST_WAIT = 20  # seconds for udev to find what is there
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file system of the running host: where a directory really lies. ``inside`` is its path on the device."""
+    """Where a directory of the running host really lies; ``inside`` is its path on the device."""
 
     device: str
     fstype: str
@@ -50,7 +50,10 @@ class Facts:
     programs: Mapping[str, bytes] = field(
         default_factory=dict
     )  # scripts named by kdump.conf: path -> content
-    network_modules: tuple[str, ...] = ("network-legacy", "network")  # dracut's, first the one that configures
+    network_modules: tuple[str, ...] = (
+        "network-legacy",
+        "network",
+    )  # dracut's, first the one that configures
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +106,7 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     """What the programs, drivers and devices of a config are."""
     targets = tuple(targets)
     modules = ["base", "udev-rules", "kernel-modules", "fs-lib"]
-    programs = [
-        "ip",
-        "date",
-        "grep",
-        "dd",
-        "sync",
-        "dmesg",
-        "timeout",
-        "setsid",
-        "cat",
-        "mkfifo",
-        "kill",
-        "sleep",
-    ]
+    programs = list(_ALWAYS)
     perhaps = ["busybox", "reboot", "halt", "poweroff", "vmcore-dmesg", "systemctl", "blockdev", "umount"]
     devices = [t.device for t in targets if isinstance(t, (Filesystem, Raw)) and t.device[0] in "/ULP"]
     if config.failure_action in ("dump_to_rootfs", "mount_root_run_init") and facts.root.device:
@@ -157,6 +147,22 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     return Needs(*(tuple(dict.fromkeys(x)) for x in (modules, programs, perhaps, drivers, devices)))
 
 
+# what the scripts call besides what dracut's base module brings
+_ALWAYS = (
+    "ip",
+    "date",
+    "grep",
+    "dd",
+    "sync",
+    "dmesg",
+    "timeout",
+    "setsid",
+    "cat",
+    "mkfifo",
+    "sleep",
+    "mount",
+    "tr",
+)
 _STORAGE = (
     ("lvm", "lvm"),
     ("raid", "mdraid"),

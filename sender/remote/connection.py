@@ -1,4 +1,4 @@
-"""One ssh connection with a deadline on every wait; paramiko's exceptions end here, as words for the operator."""
+"""One ssh connection, a deadline on every wait; paramiko's exceptions end here, as the operator's words."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ class Connection:
         try:
             key = _load_key(path)
         except (OSError, paramiko.SSHException, ValueError) as error:
-            raise RemoteError(f"{path}: not a private key that can be read ({error}); run `kdump propagate`") from error
+            raise RemoteError(
+                f"{path}: not a private key that can be read ({error}); run `kdump propagate`"
+            ) from error
         with _translated(self.target, path):
             self._transport.auth_publickey(self.target.user, key)
 
@@ -89,7 +91,9 @@ class Connection:
             except paramiko.BadAuthenticationType as error:
                 if "keyboard-interactive" not in error.allowed_types:
                     raise
-                self._transport.auth_interactive(self.target.user, lambda _t, _i, prompts: [password] * len(prompts))
+                self._transport.auth_interactive(
+                    self.target.user, lambda _t, _i, prompts: [password] * len(prompts)
+                )
 
     def run(self, command: str, stdin: bytes = b"") -> Answer:
         """One exec request. Raises RemoteError where the server breaks off or says nothing for too long."""
@@ -102,7 +106,9 @@ class Connection:
                     channel.sendall(stdin)
                 channel.shutdown_write()
                 out, err = _drain(channel, time.monotonic() + self.seconds)
-                return Answer(channel.recv_exit_status(), out.decode(errors="replace"), err.decode(errors="replace"))
+                return Answer(
+                    channel.recv_exit_status(), out.decode(errors="replace"), err.decode(errors="replace")
+                )
 
 
 def _drain(channel: paramiko.Channel, deadline: float) -> tuple[bytes, bytes]:
@@ -142,11 +148,15 @@ def _translated(target: Ssh, what: str) -> Iterator[None]:
     except RemoteError:
         raise
     except socket.gaierror as error:
-        failure = RemoteError(f"{host} does not resolve ({error.strerror}); check the ssh line of kdump.conf and DNS")
+        failure = RemoteError(
+            f"{host} does not resolve ({error.strerror}); check the ssh line of kdump.conf and DNS"
+        )
         failure.exit_code = NO_HOST
         raise failure from error
     except ConnectionRefusedError as error:
-        raise RemoteError(f"{what} refuses connections: is sshd or kdump-receiver running, on this port?") from error
+        raise RemoteError(
+            f"{what} refuses connections: is sshd or kdump-receiver running, on this port?"
+        ) from error
     except paramiko.BadAuthenticationType as error:
         methods = tuple(error.allowed_types)
         raise AuthRefusedError(
@@ -157,7 +167,9 @@ def _translated(target: Ssh, what: str) -> Iterator[None]:
     except TimeoutError as error:
         raise RemoteError(f"{host} does not answer ({what}); is a firewall between?") from error
     except paramiko.ssh_exception.IncompatiblePeer as error:
-        failure = RemoteError(f"{host} shares no algorithm with us ({error}); update its sshd or give it an ed25519 key")
+        failure = RemoteError(
+            f"{host} shares no algorithm with us ({error}); update its sshd or give it an ed25519 key"
+        )
         failure.exit_code = PROTOCOL
         raise failure from error
     except (paramiko.SSHException, EOFError) as error:

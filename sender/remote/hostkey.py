@@ -85,7 +85,9 @@ def judge(
     key: HostKey, known_lines: Iterable[str], fingerprint: str = "", records: Sequence[Sshfp] = ()
 ) -> Judgement:
     """Judge a key by what is pinned, by the operator's ``--fingerprint``, by DNS; in this order."""
-    pinned = [line.split()[1:3] for line in known_lines if not line.startswith("@") and len(line.split()) >= 3]
+    pinned = [
+        line.split()[1:3] for line in known_lines if not line.startswith("@") and len(line.split()) >= 3
+    ]
     same_kind = [blob for kind, blob in pinned if kind == key.kind]
     if fingerprint and not _same_fingerprint(key, fingerprint):
         return Wrong(f"its fingerprint is {key.fingerprint}, not {fingerprint}")

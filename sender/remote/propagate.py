@@ -74,7 +74,9 @@ def trust_host(
         case Unknown(hint):
             if trust.accept_new or trust.confirm(_question(target, key, hint)):
                 return key.line(target.host, target.port)
-    raise _refused(f"the host key of {target.host} was not accepted; check it, or give --fingerprint or --accept-new")
+    raise _refused(
+        f"the host key of {target.host} was not accepted; check it, or give --fingerprint or --accept-new"
+    )
 
 
 def propagate(
@@ -111,7 +113,9 @@ def propagate(
         try:
             connection.login_with_password(password(str(target)))
         except AuthRefusedError as error:
-            raise _refused(f"Failed to propagate ssh key, could not transfer {key_path} to {target}: {error}") from error
+            raise _refused(
+                f"Failed to propagate ssh key, could not transfer {key_path} to {target}: {error}"
+            ) from error
         install_key(connection, public_key, str(target))
     say(f"{key_path} has been added to ~{target.user}/.ssh/authorized_keys on {target.host}")
     with _same_server(target, connection.host_key, seconds) as connection:
@@ -119,8 +123,8 @@ def propagate(
             connection.login_with_key(key_path)
         except AuthRefusedError as error:
             raise _refused(
-                f"{target} stored the key but does not accept it: check PubkeyAuthentication, the mode of ~/.ssh"
-                " and whether the receiver wants to approve new hosts"
+                f"{target} stored the key but does not accept it: check PubkeyAuthentication,"
+                " the mode of ~/.ssh and whether the receiver wants to approve new hosts"
             ) from error
         return try_path(connection, target.path or path, str(target))
 
@@ -130,7 +134,9 @@ def _same_server(target: Ssh, key: HostKey, seconds: float) -> Connection:
     connection = Connection(target, seconds)
     if connection.host_key != key:
         with connection:
-            raise _refused(f"{target.host} shows another host key now ({connection.host_key.fingerprint}); try again")
+            raise _refused(
+                f"{target.host} shows another host key now ({connection.host_key.fingerprint}); try again"
+            )
     return connection
 
 

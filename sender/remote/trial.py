@@ -29,7 +29,7 @@ class Room:
 
 # ssh-copy-id of OpenSSH 9.2p1 sends this; servers that only know kdump's words know it as well
 INSTALL = (
-    "exec sh -c 'cd; umask 077; mkdir -p \".ssh\" && { [ -z `tail -1c .ssh/authorized_keys 2>/dev/null` ]"
+    'exec sh -c \'cd; umask 077; mkdir -p ".ssh" && { [ -z `tail -1c .ssh/authorized_keys 2>/dev/null` ]'
     ' || echo >> ".ssh/authorized_keys" || exit 1; } && cat >> ".ssh/authorized_keys" || exit 1;'
     ' if type restorecon >/dev/null 2>&1; then restorecon -F ".ssh" ".ssh/authorized_keys"; fi \''
 )
@@ -52,7 +52,8 @@ def try_path(server: Runner, path: str, target: str) -> Room:
     answer = server.run(f"mkdir -p {place}")
     if answer.status != 0:
         raise RemoteError(
-            f"Could not create {target}:{place}, you should check the privilege on server side ({_words(answer)})"
+            f"Could not create {target}:{place},"
+            f" you should check the privilege on server side ({_words(answer)})"
         )
     answer = server.run(f"mktemp -dqp {place}")
     made = answer.out.strip().splitlines()

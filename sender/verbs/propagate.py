@@ -30,7 +30,9 @@ class Options:
 
 def propagate(session: Session, options: Options) -> int:
     """Bring the key to every ssh target and try its path. The first failure ends it."""
-    from sender.remote.hostkey import sshfp_records  # paramiko costs a third of a second: only where it is used
+    from sender.remote.hostkey import (
+        sshfp_records,
+    )  # paramiko costs a third of a second: only where it is used
     from sender.remote.propagate import Trust, make_key
     from sender.remote.propagate import propagate as to_server
 
@@ -41,7 +43,9 @@ def propagate(session: Session, options: Options) -> int:
     path = config.sshkey or key_path(host, config)
     if not host.path(path).exists() and not config.sshkey and not options.rsa:
         path = ED25519_KEY
-    public = make_key(host, path, "rsa" if options.rsa or "rsa" in Path(path).name else "ed25519", session.say)
+    public = make_key(
+        host, path, "rsa" if options.rsa or "rsa" in Path(path).name else "ed25519", session.say
+    )
     trust = Trust(_confirm, options.accept_new, options.fingerprint)
     memory_kib = _memory_kib(host.read("/proc/meminfo") or "")
     for target in config.ssh_targets:
@@ -62,7 +66,9 @@ def propagate(session: Session, options: Options) -> int:
         session.say(f"{target}:{room.path} can be written to ({free})")
         if room.free_kib is not None and room.free_kib < memory_kib:
             session.warn("Warning: There might not be enough space to save a vmcore.")
-            session.warn(f"         The size of {target}:{room.path} should be greater than {memory_kib} kilo bytes.")
+            session.warn(
+                f"         The size of {target}:{room.path} should be greater than {memory_kib} kilo bytes."
+            )
         host.log(f"propagated ssh key (ssh server: {target})")
     return 0
 
@@ -90,7 +96,8 @@ def _password_source(options: Options) -> Callable[[str], str]:
             return os.environ[PASSWORD_VARIABLE]
         if not sys.stdin.isatty():
             raise NotPossible(
-                f"{target} wants a password or token: give --password-file or {PASSWORD_VARIABLE}, or use a terminal"
+                f"{target} wants a password or token:"
+                f" give --password-file or {PASSWORD_VARIABLE}, or use a terminal"
             )
         return str(click.prompt(f"Password or token of {target}", hide_input=True))
 

@@ -1,4 +1,4 @@
-"""Dumps that lie on this host: in /proc/vmcore of a full system, on a raw partition, or waiting for delivery."""
+"""Dumps that lie on this host: in /proc/vmcore, on a raw partition, or waiting for delivery."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def save_core_and_reboot(session: Session) -> int:
     place = host.path(config.path.split("%")[0]) / f"127.0.0.1-{time.strftime('%Y-%m-%d-%H:%M')}"
     place.mkdir(parents=True, exist_ok=True)
     part, whole = place / "vmcore-incomplete", place / "vmcore"
-    collector = config.collector if config.collector.program != "scp" else Collector(("cp", "--sparse=always"))
+    collector = (
+        config.collector if config.collector.program != "scp" else Collector(("cp", "--sparse=always"))
+    )
     vmcore = str(host.path("/proc/vmcore"))
     host.run(["makedumpfile", "--dump-dmesg", vmcore, str(place / "vmcore-dmesg.txt")], 300)
     ran = host.run([*command_for(collector, root), vmcore, str(part)], COPY_SECONDS, show=True)
@@ -47,7 +49,7 @@ def save_core_and_reboot(session: Session) -> int:
 
 
 def save_raw(session: Session) -> None:
-    """Bring in what the capture kernel left on a raw partition, and wipe its head so that it is not read twice."""
+    """Bring in what the capture kernel left on a raw partition, and wipe its head: it is read once."""
     host = session.host
     config = session.config()
     for target in config.targets:
@@ -65,11 +67,20 @@ def save_raw(session: Session) -> None:
         place.mkdir(parents=True, exist_ok=True)
         session.say(f"Dump saved on {target.device}: rearranging into {place}/vmcore")
         ran = host.run(
-            ["sh", "-c", 'exec makedumpfile -R "$1" < "$2"', "sh", str(place / "vmcore-incomplete"), str(device)],
+            [
+                "sh",
+                "-c",
+                'exec makedumpfile -R "$1" < "$2"',
+                "sh",
+                str(place / "vmcore-incomplete"),
+                str(device),
+            ],
             REARRANGE_SECONDS,
         )
         if ran.status != 0:
-            session.warn(f"the dump on {target.device} is not whole; it is left there ({ran.err.strip()[-200:]})")
+            session.warn(
+                f"the dump on {target.device} is not whole; it is left there ({ran.err.strip()[-200:]})"
+            )
             continue
         (place / "vmcore-incomplete").rename(place / "vmcore")
         with device.open("r+b") as file:
@@ -88,7 +99,9 @@ def deliver(session: Session) -> int:
             left += 1
             continue
         session.say(f"Delivering {place} to {config.targets[int(number) - 1]}")
-        status = run_capture(session, config, "deliver", str(place), number, directory=_remote_name(config, int(number), place))
+        status = run_capture(
+            session, config, "deliver", str(place), number, directory=_remote_name(config, int(number), place)
+        )
         if status == 0:
             (place / UNDELIVERED).rename(place / "delivered")
             session.host.log(f"delivered {place}")
@@ -121,7 +134,12 @@ def _remote_name(config: Config, number: int, place: Path) -> str:
 
 
 def run_capture(
-    session: Session, config: Config, mode: str, *words: str, directory: str = "", env: dict[str, str] | None = None
+    session: Session,
+    config: Config,
+    mode: str,
+    *words: str,
+    directory: str = "",
+    env: dict[str, str] | None = None,
 ) -> int:
     """Run the very script of the capture kernel in this one, on a plan laid out in a private directory."""
     facts, warnings = gather(session.host, config)
@@ -139,7 +157,7 @@ def run_capture(
         variables = {
             "KDUMP_PLAN": f"{top}/etc/kdump-net",
             "KDUMP_LIB": f"{top}/usr/lib/kdump-net",
-            "KDUMP_TMP": f"{top}/tmp",
+            "KDUMP_TMP": f"{top}/work",
             **({"KDUMP_DIRECTORY": directory} if directory else {}),
             **(env or {}),
         }

@@ -146,7 +146,7 @@ def prepare(session: Session) -> Prepared:
     session.require_reserved()
     version = version_of(session, config)
     kernel_image(session.host, version)
-    facts, warnings = gather(session.host, config)
+    facts, warnings = gather(session.host, config, config.net_timeout)
     for warning in warnings:
         session.warn(warning)
 

@@ -19,7 +19,7 @@ from sender.verbs.session import Session, kexec_attempts, version_of
 
 
 def check(session: Session, deep: bool = True) -> int:
-    """Say every problem of the file, and with ``deep`` of what it names on this host. 0, or 78 with a fatal one."""
+    """Say every problem of the file, and with ``deep`` of what it names here. 0, or 78 with a fatal one."""
     reading = session.reading()
     for problem in reading.problems:
         session.say(str(problem))
@@ -46,7 +46,10 @@ def show(session: Session, as_json: bool = False) -> int:
     state = session.reserved()
     line = session.cmdline(config)
     try:
-        calls = [" ".join(attempt.argv) for attempt in kexec_attempts(session, config, image_path(session.host, version))]
+        calls = [
+            " ".join(attempt.argv)
+            for attempt in kexec_attempts(session, config, image_path(session.host, version))
+        ]
     except NotPossible as failure:
         calls = []
         warnings = (*warnings, str(failure))
@@ -108,7 +111,9 @@ def change(session: Session, name: str, value: str | None, add: bool = False) ->
     broken = read_text(old, session.conf).config is None
     reading = read_text(new, session.conf)
     if reading.config is None and not (broken and value is None):
-        raise ConfError("\n".join([str(p) for p in reading.problems if p.fatal] + [f"{session.conf} is unchanged"]))
+        raise ConfError(
+            "\n".join([str(p) for p in reading.problems if p.fatal] + [f"{session.conf} is unchanged"])
+        )
     session.host.write(session.conf, new.encode(), mode)
     session.say(f"{session.conf}: {name} {value if value is not None else 'removed'}")
     return 0

@@ -19,7 +19,9 @@ def test(session: Session) -> int:
     """Send a small, whole and harmless dump to every ssh target. 0 when each took it."""
     config = session.config()
     if not config.ssh_targets:
-        raise NotPossible("no ssh target in kdump.conf; local places and NFS are tried by `kdump test --crash` only")
+        raise NotPossible(
+            "no ssh target in kdump.conf; local places and NFS are tried by `kdump test --crash` only"
+        )
     now = time.time()
     ident = f"{int(now)}-{secrets.token_hex(4)}"
     core = tiny_core(session.host.release, int(now))

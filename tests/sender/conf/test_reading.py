@@ -81,7 +81,10 @@ def test_blanks_quotes_and_comments_are_no_part_of_a_value(text: str, path: str)
         ("raw /dev/sda5", Raw("/dev/sda5")),
         ("ext4 /dev/mapper/vg-crash", Filesystem("ext4", "/dev/mapper/vg-crash")),
         ("ext4 LABEL=/boot", Filesystem("ext4", "LABEL=/boot")),
-        ("xfs UUID=03138356-5e61-4ab3-b58e-27507ac41937", Filesystem("xfs", "UUID=03138356-5e61-4ab3-b58e-27507ac41937")),
+        (
+            "xfs UUID=03138356-5e61-4ab3-b58e-27507ac41937",
+            Filesystem("xfs", "UUID=03138356-5e61-4ab3-b58e-27507ac41937"),
+        ),
         ('ext4 LABEL="boot"', Filesystem("ext4", "LABEL=boot")),
         ("virtiofs myfs", Filesystem("virtiofs", "myfs")),
     ],
@@ -93,7 +96,9 @@ def test_every_kind_of_target_is_understood(line: str, target: object) -> None:
 
 def test_fallbacks_are_tried_in_the_order_they_stand() -> None:
     """With a path of their own where one is given."""
-    read = config("ssh a@b\nfallback ssh c@d /other\nfallback ext4 /dev/vdb1\nfallback local /var/spool/kdump")
+    read = config(
+        "ssh a@b\nfallback ssh c@d /other\nfallback ext4 /dev/vdb1\nfallback local /var/spool/kdump"
+    )
     assert read.targets == (
         Ssh("a", "b"),
         Ssh("c", "d", path="/other"),
@@ -174,17 +179,26 @@ def test_a_second_target_is_a_mistake_that_tells_of_fallback() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [o.name for o in OPTIONS if o.repeat.name == "ERROR" and o.name in ("path", "sshkey", "default", "link_delay")]
+    "name",
+    [
+        o.name
+        for o in OPTIONS
+        if o.repeat.name == "ERROR" and o.name in ("path", "sshkey", "default", "link_delay")
+    ],
 )
 def test_a_word_said_twice_is_a_mistake(name: str) -> None:
     """Which of the two counts is nobody's to guess."""
     value = {"path": "/a", "sshkey": "/k", "default": "halt", "link_delay": "1"}[name]
-    assert f"Duplicated kdump config value of option {name} (line 1" in complaint(f"{name} {value}\n{name} {value}\n")
+    assert f"Duplicated kdump config value of option {name} (line 1" in complaint(
+        f"{name} {value}\n{name} {value}\n"
+    )
 
 
 def test_lists_grow_with_each_line() -> None:
     """blacklist, extra_* and options may stand many times."""
-    read = config("blacklist a b\nblacklist c\nextra_bins /x\nextra_bins /y /z\noptions m a=1\noptions n b=2 c\n")
+    read = config(
+        "blacklist a b\nblacklist c\nextra_bins /x\nextra_bins /y /z\noptions m a=1\noptions n b=2 c\n"
+    )
     assert read.blacklist == ("a", "b", "c")
     assert read.extra_bins == ("/x", "/y", "/z")
     assert read.options == (("m", "a=1"), ("n", "b=2", "c"))
@@ -200,7 +214,9 @@ def test_net_warns_and_works() -> None:
     """Deprecated since RHEL 6, refused by RHEL 7; here it still names the target."""
     reading = read_text("net kdump@server", "f")
     assert reading.config is not None
-    assert [str(p) for p in reading.problems] == ["f:1: warning: 'net' is deprecated; write ssh or nfs instead"]
+    assert [str(p) for p in reading.problems] == [
+        "f:1: warning: 'net' is deprecated; write ssh or nfs instead"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +272,12 @@ def test_any_value_of_any_word_is_read_or_refused(name: str, value: str) -> None
     read_text(f"{name} {value}")
 
 
-@given(st.lists(st.sampled_from(["path /a", "ssh a@b", "blacklist x", "default halt", "# c", "", "net a:/b"]), max_size=8))
+@given(
+    st.lists(
+        st.sampled_from(["path /a", "ssh a@b", "blacklist x", "default halt", "# c", "", "net a:/b"]),
+        max_size=8,
+    )
+)
 def test_what_is_accepted_is_accepted_again_without_comments(lines: list[str]) -> None:
     """Comments and blank lines carry no meaning."""
     reading = read_text("\n".join(lines))

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sender.image.network import plan_network
 
 
-def link(name: str, *addresses: tuple[str, int], kind: str = "", dynamic: bool = False, **more: Any) -> dict[str, Any]:
+def link(
+    name: str, *addresses: tuple[str, int], kind: str = "", dynamic: bool = False, **more: Any
+) -> dict[str, Any]:
     return {
         "ifname": name,
         "address": f"52:54:00:00:00:{sum(name.encode()) % 256:02x}",
@@ -31,7 +33,9 @@ def link(name: str, *addresses: tuple[str, int], kind: str = "", dynamic: bool =
 
 
 def route(remote: str, dev: str, source: str, gateway: str = "") -> tuple[str, str]:
-    return remote, json.dumps([{"dst": remote, "dev": dev, "prefsrc": source, **({"gateway": gateway} if gateway else {})}])
+    return remote, json.dumps(
+        [{"dst": remote, "dev": dev, "prefsrc": source, **({"gateway": gateway} if gateway else {})}]
+    )
 
 
 def plan(links: list[dict[str, Any]], *routes: tuple[str, str], **more: Any) -> list[str]:
@@ -63,7 +67,9 @@ def test_a_leased_address_is_leased_again() -> None:
 
 def test_ipv6_is_written_in_brackets() -> None:
     """A static one keeps its prefix length in place of a mask."""
-    arguments = plan([link("enp0s2", ("2001:db8::5", 64))], route("2001:db8:1::9", "enp0s2", "2001:db8::5", "fe80::1"))
+    arguments = plan(
+        [link("enp0s2", ("2001:db8::5", 64))], route("2001:db8:1::9", "enp0s2", "2001:db8::5", "fe80::1")
+    )
     assert "ip=[2001:db8::5]::[fe80::1]:64::enp0s2:none" in arguments
 
 
@@ -91,7 +97,10 @@ def test_a_vlan_on_a_bond_brings_all_that_is_beneath() -> None:
         "ip=192.0.2.5:::255.255.255.0::bond0.7:none",
         "rd.neednet=1",
     ]
-    assert plan_network(json.dumps(links), [route("192.0.2.9", "bond0.7", "192.0.2.5")]).drivers[-2:] == ("8021q", "bonding")
+    assert plan_network(json.dumps(links), [route("192.0.2.9", "bond0.7", "192.0.2.5")]).drivers[-2:] == (
+        "8021q",
+        "bonding",
+    )
 
 
 def test_a_bridge_comes_without_its_guests() -> None:

@@ -56,7 +56,14 @@ def test_what_would_hurt_the_capture_kernel_is_removed() -> None:
     """Its own reservation, the root it never mounts, memory it does not have."""
     line = compose(RUNNING, "x86_64")
     kept = line.text.split()
-    for word in ("crashkernel=256M", "root=UUID=1", "hugepages=8", "rd.lvm.lv=vg/root", "panic_on_warn=1", "quiet"):
+    for word in (
+        "crashkernel=256M",
+        "root=UUID=1",
+        "hugepages=8",
+        "rd.lvm.lv=vg/root",
+        "panic_on_warn=1",
+        "quiet",
+    ):
         assert word in line.removed
         assert word not in kept
     assert "ip=dhcp" in line.removed
@@ -71,7 +78,11 @@ def test_what_the_operator_relies_on_stays() -> None:
 @pytest.mark.parametrize(
     ("machine", "has", "lacks"),
     [
-        ("x86_64", ("irqpoll", "nr_cpus=1", "reset_devices", "mce=off", "disable_cpu_apicid=0", "panic=10"), ("maxcpus=1",)),
+        (
+            "x86_64",
+            ("irqpoll", "nr_cpus=1", "reset_devices", "mce=off", "disable_cpu_apicid=0", "panic=10"),
+            ("maxcpus=1",),
+        ),
         ("aarch64", ("irqpoll", "nr_cpus=1", "reset_devices"), ("mce=off",)),
         ("ppc64le", ("maxcpus=1", "noirqdistrib", "reset_devices"), ("nr_cpus=1", "irqpoll")),
         ("s390x", ("nr_cpus=1", "numa=off"), ("irqpoll",)),
@@ -147,7 +158,9 @@ def test_the_file_load_is_tried_first_and_the_old_call_next() -> None:
 
 def test_secure_boot_leaves_one_way() -> None:
     """Even kexec_args cannot ask for the other."""
-    assert _calls(enforced=True, given=("-c", "-d")) == ["kexec -d -s -p --command-line=console=ttyS0 x --initrd=/i /boot/k"]
+    assert _calls(enforced=True, given=("-c", "-d")) == [
+        "kexec -d -s -p --command-line=console=ttyS0 x --initrd=/i /boot/k"
+    ]
     assert unload(enforced=True) == ("kexec", "-s", "-p", "-u")
     assert unload(enforced=False) == ("kexec", "-p", "-u")
 

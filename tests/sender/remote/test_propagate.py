@@ -114,7 +114,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
     async def serve() -> asyncssh.SSHAcceptor:
         return await asyncssh.create_server(
-            lambda: Door(made), "127.0.0.1", 0, server_host_keys=[host_key], process_factory=command, encoding=None
+            lambda: Door(made),
+            "127.0.0.1",
+            0,
+            server_host_keys=[host_key],
+            process_factory=command,
+            encoding=None,
         )
 
     acceptors: list[asyncssh.SSHAcceptor] = []
@@ -165,7 +170,12 @@ class Operator:
 
 
 def go(
-    server: Server, tmp_path: Path, operator: Operator, *, trust: Trust | None = None, known: tuple[str, ...] = ()
+    server: Server,
+    tmp_path: Path,
+    operator: Operator,
+    *,
+    trust: Trust | None = None,
+    known: tuple[str, ...] = (),
 ) -> str:
     key = str(tmp_path / "kdump_id_ed25519")
     public = make_key(Host(), key, "ed25519", operator.said.append)
@@ -253,7 +263,9 @@ def test_a_changed_host_key_stops_it(server: Server, tmp_path: Path) -> None:
 
 def test_a_wrong_password_is_told(server: Server, tmp_path: Path) -> None:
     """RHEL's words, and which."""
-    with pytest.raises(RemoteError, match="Failed to propagate ssh key, could not transfer .* does not accept the password"):
+    with pytest.raises(
+        RemoteError, match="Failed to propagate ssh key, could not transfer .* does not accept the password"
+    ):
         go(server, tmp_path, Operator(password="no"))
 
 
@@ -275,7 +287,11 @@ def test_a_key_that_is_stored_but_not_accepted_is_told(server: Server, tmp_path:
     ("step", "answer", "words"),
     [
         ("exec sh -c", (1, "disk full"), "did not store the key: disk full"),
-        ("mkdir", (1, "Permission denied"), "Could not create .* check the privilege on server side .Permission denied"),
+        (
+            "mkdir",
+            (1, "Permission denied"),
+            "Could not create .* check the privilege on server side .Permission denied",
+        ),
         ("mktemp", (1, ""), "Could not create temporary directory .*it ended with 1 and no word"),
         ("rmdir", (1, "busy"), "cannot be removed .busy"),
     ],
@@ -374,8 +390,14 @@ SSHFP = Sshfp(4, 2, hashlib.sha256(b"key").hexdigest(), signed=True)
     ("records", "judged"),
     [
         ((SSHFP,), Vouched("a signed SSHFP record")),
-        ((Sshfp(4, 2, SSHFP.value, signed=False),), Unknown("an SSHFP record says the same, but DNSSEC does not vouch for it")),
-        ((Sshfp(4, 2, "00", signed=True),), Wrong(f"the signed SSHFP record of DNS does not match {KEY.fingerprint}")),
+        (
+            (Sshfp(4, 2, SSHFP.value, signed=False),),
+            Unknown("an SSHFP record says the same, but DNSSEC does not vouch for it"),
+        ),
+        (
+            (Sshfp(4, 2, "00", signed=True),),
+            Wrong(f"the signed SSHFP record of DNS does not match {KEY.fingerprint}"),
+        ),
         ((Sshfp(4, 2, "00", signed=False),), Unknown()),
         ((Sshfp(1, 2, SSHFP.value, signed=True),), Unknown()),  # of the RSA key
         ((), Unknown()),

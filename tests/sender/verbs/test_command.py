@@ -66,7 +66,14 @@ def test_show_says_the_whole_plan(fake: Fake) -> None:
     assert "removed       root=/dev/vda1 ro crashkernel=256M" in said
     assert f"kexec         kexec -s -p --command-line=console=ttyS0 reset_devices" in said
     steps = said[said.index("\ncapture\n") :]
-    order = ["tell node1", "wait 3 s", "to ext4 /dev/vdb1", "or else to local /keep", "run /opt/post.sh", "not saved: halt"]
+    order = [
+        "tell node1",
+        "wait 3 s",
+        "to ext4 /dev/vdb1",
+        "or else to local /keep",
+        "run /opt/post.sh",
+        "not saved: halt",
+    ]
     places = [steps.index(words) for words in order]
     assert places == sorted(places)
 
@@ -140,7 +147,11 @@ def test_the_test_dump_is_whole(tmp_path: Path) -> None:
     stream.write_bytes(trial.flattened(core))
     with stream.open("rb") as file:
         subprocess.run(
-            ["/usr/bin/makedumpfile", "-R", str(tmp_path / "core")], stdin=file, check=True, capture_output=True, timeout=60
+            ["/usr/bin/makedumpfile", "-R", str(tmp_path / "core")],
+            stdin=file,
+            check=True,
+            capture_output=True,
+            timeout=60,
         )
     assert (tmp_path / "core").read_bytes() == core
     shown = subprocess.run(["file", "-b", str(tmp_path / "core")], capture_output=True, text=True).stdout
@@ -193,4 +204,6 @@ def test_the_sender_needs_only_its_own_extra() -> None:
         "bad = {'paramiko', 'asyncssh', 'pydantic', 'trio', 'sqlalchemy', 'rich'} & set(sys.modules); "
         "sys.exit(str(bad) if bad else 0)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+    )

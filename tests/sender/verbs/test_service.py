@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from sender.failure import ConfError, NotPossible
@@ -101,7 +103,9 @@ def test_nothing_is_rebuilt_where_nothing_changed(fake: Fake) -> None:
         ("path /var/crash\nblacklist nouveau\n", "options and blacklist of kdump.conf changed", False),
     ],
 )
-def test_what_changed_is_said_and_only_that_is_rebuilt(fake: Fake, change: str, reason: str, dracut: bool) -> None:
+def test_what_changed_is_said_and_only_that_is_rebuilt(
+    fake: Fake, change: str, reason: str, dracut: bool
+) -> None:
     """dracut runs for programs, drivers and devices; the rest is a matter of milliseconds."""
     fake.put("/bin/ls", "ls", 0o755)
     service.start(fake.session)
@@ -204,7 +208,9 @@ def test_dracut_gets_our_module_without_a_write_into_usr(fake: Fake) -> None:
     assert "--modules kdump-net" in call
     assert "--add-device UUID=u-1" in call
     assert "99kdump-net" in (fake.top / "modules").read_text()
-    assert {"module lvm", "program makedumpfile", "driver ext4"} <= set((fake.top / "needs").read_text().splitlines())
+    assert {"module lvm", "program makedumpfile", "driver ext4"} <= set(
+        (fake.top / "needs").read_text().splitlines()
+    )
 
 
 def test_a_path_on_memory_is_refused(fake: Fake) -> None:
@@ -216,8 +222,25 @@ def test_a_path_on_memory_is_refused(fake: Fake) -> None:
 
 def test_two_of_us_do_not_meet(fake: Fake) -> None:
     """One at a time; the other is told who to look for."""
-    with fake.session.host.lock(), pytest.raises(NotPossible, match="another kdump has held"), fake.session.host.lock(0.3):
+    with (
+        fake.session.host.lock(),
+        pytest.raises(NotPossible, match="another kdump has held"),
+        fake.session.host.lock(0.3),
+    ):
         pass
+
+
+def test_at_boot_a_net_target_is_waited_for(fake: Fake) -> None:
+    """The name resolves a second later: nothing is warned of, and no unit had to order it."""
+    fake.conf("fence_kdump_nodes node1\npath /var/crash\n")
+    hosts = fake.top / "hosts"
+    text = hosts.read_text()
+    hosts.write_text("")
+    timer = threading.Timer(1.2, lambda: hosts.write_text(text))
+    timer.start()
+    assert service.start(fake.session) == 0
+    timer.join()
+    assert "does not resolve" not in fake.warned
 
 
 def test_a_root_that_a_capture_kernel_started_saves_the_dump(fake: Fake) -> None:
