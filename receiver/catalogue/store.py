@@ -1,0 +1,170 @@
+"""The catalogue: an index over the spool in SQLite or PostgreSQL, rebuilt from the manifests at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from receiver.catalogue.schema import dumps
+from receiver.durable import locked, make_directory
+from receiver.failure import Failure
+from receiver.spool.manifest import Manifest, as_json, from_json
+
+HEAD: Final = "0001"  # the newest revision of migrations/
+BUSY_SECONDS: Final = 10
+
+
+class CatalogueError(Failure):
+    """The catalogue's database cannot be used; the spool is untouched."""
+
+    exit_code = 74  # EX_IOERR
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which dumps; None asks for all. `host` and `directory` are exact, `id` may be cut short."""
+
+    id: str | None = None
+    host: str | None = None
+    since: str | None = None  # UTC, ISO 8601
+    verdict: str | None = None
+    signature: str | None = None  # may be cut short
+    most: int | None = None
+
+
+class Catalogue:
+    """Open it once a process; every method blocks and may be called from any thread."""
+
+    def __init__(self, url: str, state: Path) -> None:
+        make_directory(state)
+        self._engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _set_up_sqlite)
+        try:
+            self._migrate(state)
+        except sa.exc.SQLAlchemyError as error:
+            shown = self._engine.url.render_as_string(hide_password=True)
+            raise CatalogueError(f"{shown}: {_first_line(error)}; see `catalogue` in the settings") from None
+
+    def _migrate(self, state: Path) -> None:
+        """Bring the tables to this program's revision; alembic is loaded only when they are not."""
+        if self._revision() == HEAD:
+            return
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with locked(state):
+            if self._revision() != HEAD:
+                with self._engine.begin() as connection:
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+
+    def _revision(self) -> str | None:
+        with self._engine.connect() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(sa.text("select version_num from alembic_version")).scalar()
+
+    def record(self, dump: Manifest) -> None:
+        """Put in, or replace, one dump."""
+        self.record_all([dump])
+
+    def record_all(self, manifests: Iterable[Manifest]) -> None:
+        """Put in, or replace, many in one transaction."""
+        with self._engine.begin() as connection:
+            for dump in manifests:
+                # The directory decides: a manifest that was made anew has another id.
+                connection.execute(
+                    sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
+                )
+                connection.execute(self._upsert(_row(dump)))
+
+    def replace_all(self, manifests: Iterable[Manifest]) -> None:
+        """Forget everything and take these."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(dumps))
+            for dump in manifests:
+                connection.execute(self._upsert(_row(dump)))
+
+    def find(self, query: Query) -> Iterator[Manifest]:
+        """The dumps that match, newest first."""
+        statement = sa.select(dumps.c.manifest).order_by(dumps.c.date.desc(), dumps.c.id)
+        if query.id is not None:
+            statement = statement.where(
+                sa.or_(dumps.c.id.startswith(query.id, autoescape=True), dumps.c.directory == query.id)
+            )
+        if query.host is not None:
+            statement = statement.where(dumps.c.host == query.host)
+        if query.since is not None:
+            statement = statement.where(dumps.c.date >= query.since)
+        if query.verdict is not None:
+            statement = statement.where(dumps.c.verdict == query.verdict)
+        if query.signature is not None:
+            statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
+        if query.most is not None:
+            statement = statement.limit(query.most)
+        with self._engine.connect() as connection:
+            for (document,) in connection.execute(statement):
+                yield from_json(document)
+
+    def find_unfinished(self) -> Iterator[Manifest]:
+        """The dumps that wait for a file's sha256, or for their report."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unfinished)).all()
+        for (document,) in rows:
+            yield from_json(document)
+
+    def known(self) -> dict[str, str]:
+        """Directory to manifest, as text, of every row."""
+        with self._engine.connect() as connection:
+            return {
+                row.directory: row.manifest
+                for row in connection.execute(sa.select(dumps.c.directory, dumps.c.manifest))
+            }
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def _upsert(self, row: dict[str, Any]) -> Any:
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        statement = insert(dumps).values(row)
+        return statement.on_conflict_do_update(
+            index_elements=["id"], set_={k: v for k, v in row.items() if k != "id"}
+        )
+
+
+def _row(dump: Manifest) -> dict[str, Any]:
+    return {
+        "id": dump.id,
+        "directory": dump.directory,
+        "host": dump.host,
+        "date": dump.date,
+        "verdict": dump.verdict,
+        "client": dump.client,
+        "kernel_release": dump.kernel_release,
+        "build_id": dump.build_id,
+        "crash_time": dump.crash_time,
+        "signature": dump.signature,
+        "unfinished": dump.crash_class is None or any(file.sha256 is None for file in dump.files),
+        "bytes": sum(file.bytes for file in dump.files),
+        "manifest": as_json(dump).decode(),
+    }
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # Many readers beside one writer; durability is the manifests' business, so no sync a commit.
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma synchronous=normal")
+    connection.execute(f"pragma busy_timeout={BUSY_SECONDS * 1000}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300]

@@ -1,0 +1,315 @@
+"""`list`, `info`, `verify`, `rebuild`: the dumps, as coredumpctl shows core dumps."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+
+from receiver.catalogue.store import Query
+from receiver.dump.kind import sniff_untrusted
+from receiver.dump.verdict import judge_untrusted
+from receiver.failure import Failure
+from receiver.spool import incoming
+from receiver.spool.disk import reader
+from receiver.spool.manifest import Manifest, StoredFile
+
+if TYPE_CHECKING:
+    pass
+
+NO_MATCH: Final = 1
+DAMAGED: Final = 2  # `verify` found a dump that is not whole
+COLOURS: Final = {
+    "complete": "green",
+    "receiving": "cyan",
+    "truncated": "yellow",
+    "damaged": "red",
+    "unknown": "dim",
+}
+_AGO = re.compile(r"(\d+)\s*(min|[smhdw])[a-z]*(?:\s+ago)?")
+_SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def since(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """``2h``, ``3 days ago``, ``today``, ``2026-11-23`` or a whole time stamp: as the catalogue sorts it."""
+    if text is None:
+        return None
+    now = dt.datetime.now(dt.UTC)
+    found = _AGO.fullmatch(text.strip())
+    if found:
+        when = now - dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+    elif text in {"today", "yesterday"}:
+        midnight = dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        when = midnight - dt.timedelta(days=text == "yesterday")
+    else:
+        try:
+            when = dt.datetime.fromisoformat(text).astimezone()
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: say 2h, 3d, today, or 2026-11-23[T10:00]") from None
+    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@click.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
+@click.option("--host", help="Only this host's.")
+@click.option(
+    "--since", callback=since, metavar="TIME", help="Not older than: 2h, 3d, today, 2026-11-23T10:00."
+)
+@click.option("--verdict", type=click.Choice(list(COLOURS)), help="Only dumps of this verdict.")
+@click.option("-n", "most", type=click.IntRange(min=1), help="At most this many, the newest.")
+@click.pass_context
+def list_dumps(
+    ctx: click.Context,
+    as_json: bool = False,
+    host: str | None = None,
+    since: str | None = None,
+    verdict: str | None = None,
+    most: int | None = None,
+) -> int:
+    """List the dumps, newest first. No match: exit status 1."""
+    from receiver.stores import catalogue_of
+
+    settings = ctx.obj.settings
+    query = Query(host=host, since=since, verdict=verdict, most=most)
+    with catalogue_of(settings) as catalogue:
+        found = list(catalogue.find(query))
+    if as_json:
+        click.echo(json.dumps([document(settings.root, dump) for dump in found]))
+    elif found:
+        _table(settings.root, found)
+    else:
+        click.echo("No dumps found.", err=True)
+    return 0 if found else NO_MATCH
+
+
+def _table(root: Path, found: list[Manifest]) -> None:
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, justify in (
+        ("TIME", "left"),
+        ("HOST", "left"),
+        ("VERDICT", "left"),
+        ("KERNEL", "left"),
+        ("SIZE", "right"),
+        ("ID", "left"),
+        ("CRASH", "left"),
+        ("DIRECTORY", "left"),
+    ):
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for dump in found:
+        verdict = dump.verdict
+        coming = _coming(root, dump)
+        if coming is not None:
+            verdict = "receiving"
+        shown = verdict if coming is None or coming.fraction is None else f"{verdict} {coming.fraction:.0%}"
+        table.add_row(
+            _local(dump.date),
+            escape(dump.host),
+            f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
+            escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
+            human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
+            dump.id,
+            escape(_plain(dump.title or "-")),
+            escape(_plain(dump.directory)),
+        )
+    if console.is_terminal:
+        console.print(table)
+    else:
+        Console(width=1000).print(table)
+
+
+@click.command()
+@click.argument("id")
+@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@click.pass_context
+def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # the user's word
+    """Show all that is known of one dump. ID may be cut short, or be the directory's name."""
+    settings = ctx.obj.settings
+    dump = one(settings, id)
+    if dump is None:
+        return NO_MATCH
+    if as_json:
+        click.echo(json.dumps(document(settings.root, dump)))
+        return 0
+    for label, value in (
+        ("ID", dump.id),
+        ("Host", f"{dump.host} ({dump.how}, from {dump.peer})"),
+        ("Received", _local(dump.date)),
+        ("Directory", str(settings.root / dump.directory)),
+        ("Client", dump.client),
+        ("Sent as", dump.requested),
+        ("Verdict", f"{dump.verdict}: {dump.reason}"),
+        ("Crash", dump.title),
+        ("Signature", dump.signature),
+        ("Kernel", dump.kernel_release),
+        ("Build ID", dump.build_id),
+        ("Crashed", dump.crash_time and _local(dump.crash_time)),
+        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
+    ):
+        if value:
+            click.echo(f"{label:>12}: {_plain(value)}")
+    for file in dump.files:
+        judged = f"{file.verdict}: {_plain(file.reason)}"
+        click.echo(f"{'File':>12}: {_plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
+        click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
+    for entry in dump.history:
+        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {_plain(entry.detail)}")
+    return 0
+
+
+@click.command()
+@click.argument("id")
+@click.option("--deep", is_flag=True, help="Decompress every page of the vmcore.")
+@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@click.pass_context
+def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # noqa: A002
+    """Judge a stored dump again from its bytes, and compare the hashes.
+
+    Exit status 2 when a file is not complete or is not what was stored.
+    """
+    settings = ctx.obj.settings
+    dump = one(settings, id)
+    if dump is None:
+        return NO_MATCH
+    directory = settings.root / dump.directory
+    with _progress(TextColumn("{task.fields[what]}")) as progress:
+        results = [_verify(directory, file, deep, progress) for file in dump.files]
+    if as_json:
+        click.echo(json.dumps({"id": dump.id, "directory": dump.directory, "files": results}))
+    else:
+        for result in results:
+            name, reason = _plain(result["name"]), _plain(result["reason"])
+            click.echo(f"{name}: {result['verdict']}: {reason}; sha256 {result['sha256']}")
+    good = all(
+        result["verdict"] in {"complete", "unknown"} and result["sha256"] != "differs" for result in results
+    )
+    return 0 if good else DAMAGED
+
+
+def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -> dict[str, Any]:
+    from receiver.spool.store import digest
+
+    task = progress.add_task("verify", total=None, what=file.name)
+
+    def tell(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    try:
+        fd = os.open(directory / file.name, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        return {
+            "name": file.name,
+            "verdict": "damaged",
+            "reason": error.strerror or str(error),
+            "sha256": "differs",
+        }
+    try:
+        read = reader(fd)
+        kind = sniff_untrusted(read(0, 4096))
+        ended = False if file.core and file.verdict == "truncated" and file.kind == "flattened" else None
+        judged = judge_untrusted(
+            read, os.fstat(fd).st_size, kind, ended=ended, deep=deep and file.core, on_progress=tell
+        )
+        same = "unknown" if file.sha256 is None else "same" if digest(fd) == file.sha256 else "differs"
+    finally:
+        os.close(fd)
+        progress.remove_task(task)
+    return {"name": file.name, "verdict": judged.verdict, "reason": judged.reason, "sha256": same}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@click.pass_context
+def rebuild(ctx: click.Context, as_json: bool) -> None:
+    """Make the catalogue anew from the dump directories alone."""
+    from receiver import stores
+
+    settings = ctx.obj.settings
+    spool = stores.open_spool(settings)
+    with (
+        stores.catalogue_of(settings) as catalogue,
+        Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
+    ):
+        task = progress.add_task("rebuild", total=None)
+        count = 0
+        for _directory in stores.rebuild(spool, catalogue, time.time()):
+            count += 1
+            progress.update(task, completed=count)
+    click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
+
+
+def _progress(*more: TextColumn) -> Progress:
+    """A bar on standard error, where that is a terminal."""
+    columns = (*Progress.get_default_columns(), *more)
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+
+
+def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
+    """The dump that `id` names; None, said on standard error, when there is none.
+
+    Raises:
+        Failure: several match.
+    """
+    from receiver.stores import catalogue_of
+
+    with catalogue_of(settings) as catalogue:
+        found = list(catalogue.find(Query(id=id, most=2)))
+    exact = [dump for dump in found if id in {dump.id, dump.directory}]
+    if len(exact or found) > 1:
+        raise Failure(f"{id}: more than one dump's ID begins so; say more of it")
+    if not found:
+        click.echo(f"No dump {id!r} found.", err=True)
+        return None
+    return (exact or found)[0]
+
+
+def document(root: Path, dump: Manifest) -> dict[str, Any]:
+    """One dump as JSON shows it: the manifest, where it lies, and what is on its way."""
+    shown = asdict(dump)
+    shown["path"] = str(root / dump.directory)
+    coming = _coming(root, dump)
+    if coming is not None:
+        shown["verdict"] = "receiving"
+        shown["receiving"] = asdict(coming)
+        for fact in ("kernel_release", "build_id", "crash_time"):
+            shown[fact] = shown[fact] or shown["receiving"][fact]
+    return shown
+
+
+def _coming(root: Path, dump: Manifest) -> incoming.Incoming | None:
+    """The upload that is being received into `dump` just now."""
+    for path in incoming.growing(root / dump.directory):
+        if incoming.is_live(path):
+            return incoming.read(path)
+    return None
+
+
+def human(size: int) -> str:
+    """Bytes for people, units of 1024."""
+    amount = float(size)
+    for unit in ("B", "K", "M", "G", "T"):
+        if amount < 1024 or unit == "T":
+            return f"{amount:.0f}{unit}" if unit == "B" or amount >= 10 else f"{amount:.1f}{unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def _local(stamp: str) -> str:
+    return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _plain(text: str) -> str:
+    """What clients named, without anything that a terminal obeys."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

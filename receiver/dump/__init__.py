@@ -1,0 +1,1 @@
+"""What a dump is, sans-IO: formats, verdicts, logs."""

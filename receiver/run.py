@@ -1,0 +1,123 @@
+"""The composition root: settings become a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from receiver import systemd
+from receiver.events import Bus, Listening, Trouble
+from receiver.failure import Failure
+from receiver.hosts import hostkeys
+from receiver.hosts.keys import HostKeys
+from receiver.server import Server, log_event
+from receiver.settings import Settings
+from receiver.stores import open_catalogue, open_spool
+from receiver.workers import Workers
+
+
+class ListenError(Failure):
+    """The address cannot be had."""
+
+    exit_code = 71  # EX_OSERR
+
+
+def bind(address: str) -> list[socket.socket]:
+    """Stream sockets bound to ``HOST:PORT``, ``[V6]:PORT``, or ``:PORT`` (all addresses, IPv4 and IPv6).
+
+    Raises:
+        ListenError: no such address, taken, or not allowed.
+    """
+    host, _, port = address.rpartition(":")
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, (name, number, *more) in found if not host else found[:1]:
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Port 0 is chosen for the first; the others take the same.
+            taken = number if sock is sockets[0] else sockets[0].getsockname()[1]
+            sock.bind((name, taken, *more))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ListenError(f"cannot listen on {address}: {reason}; say another --listen HOST:PORT") from None
+    return sockets
+
+
+def name_of(sock: socket.socket) -> str:
+    """``HOST:PORT`` of a bound socket."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def set_up_logging() -> None:
+    """One line an event on standard error; the journal adds the time, a terminal gets it here."""
+    handler = logging.StreamHandler(sys.stderr)
+    form = "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(message)s"
+    handler.setFormatter(logging.Formatter(form))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("asyncssh").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
+    """Serve until told to stop; the exit status."""
+    set_up_logging()
+    bus = Bus()
+    bus.subscribe(log_event)
+    sockets = systemd.listening_sockets()
+    if not sockets:
+        sockets = [sock for address in listen_on or settings.listen for sock in bind(address)]
+    addresses = [name_of(sock) for sock in sockets]
+    # What cannot work shall be said once, before any worker runs.
+    open_spool(settings)
+    open_catalogue(settings).close()
+    hostkeys.load(settings.state)
+
+    def ready() -> None:
+        bus.tell(Listening(" ".join(addresses)))
+        print(json.dumps({"event": "listening", "ssh": addresses[0]}), flush=True)
+        systemd.notify("READY=1")
+        if not HostKeys(settings.state).all():
+            print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
+
+    def run(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        server = Server(settings, sockets, first=number == 0)
+        asyncio.run(server.serve(ready, beat))
+
+    def died(number: int, status: int) -> None:
+        bus.tell(
+            Trouble("workers", f"worker {number} ended with status {status}; another one takes its place")
+        )
+
+    try:
+        if settings.workers == 1:
+            run(0, ready, _beat)
+            return 0
+        return Workers(settings.workers, run, died).supervise(ready, _beat)
+    finally:
+        systemd.notify("STOPPING=1")
+
+
+_FIRST_STEPS = """
+Nobody may send dumps here yet. In another terminal, with the same --config or --root:
+  kdump-receiver host add web01 --key web01.pub      a host whose public key you have, or
+  kdump-receiver token create --host web01           a password for its own `kdumpctl propagate`
+  ssh -p {port} kdump@THIS-HOST df -P /var/crash        then, on that host, answers with the free space
+  kdump-receiver                                     lists the dumps
+"""
+
+
+def _beat() -> None:
+    if systemd.watchdog_seconds() is not None:
+        systemd.notify("WATCHDOG=1")

@@ -1,0 +1,1 @@
+"""Dumps as files: names, attempts, manifests, what survives a crash of ours."""

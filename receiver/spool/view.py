@@ -1,0 +1,188 @@
+"""What one identity can do with the spool: what kdump's clients do, and nothing else.
+
+Both doors, commands and SFTP, act through it. Errors are OSErrors, whose errno each
+door says in its client's own words.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from receiver.durable import write_file
+from receiver.spool import attempts, incoming, manifest
+from receiver.spool.clock import iso
+from receiver.spool.dumps import Owner, Spool
+from receiver.spool.manifest import Manifest, StoredFile
+from receiver.spool.space import Limits, Space, space
+from receiver.spool.writer import Upload
+from receiver.wire.answers import mktemp_name
+from receiver.wire.paths import ClientPath, parse_untrusted
+
+STATUS: Final = "vmcore-creation.status"  # the one file that a client reads: `kdumpctl test` of kdump-utils
+NAMES_MAX: Final = 16  # of one file, that are remembered
+STATUS_MAX: Final = 4096  # bytes of it
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file under the name the client knows."""
+
+    size: int
+    mtime: float
+
+
+class View:
+    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop."""
+
+    def __init__(
+        self, spool: Spool, owner: Owner, limits: Limits, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._spool = spool
+        self._limits = limits
+        self._clock = clock
+        self._names = spool.names(owner.name)
+        self.owner = owner
+
+    def make_directory(self, path: ClientPath, *, parents: bool) -> None:
+        """`mkdir`: the directory is remembered; a dump begins with its first file."""
+        if self._names.is_directory(path):
+            if parents:
+                return
+            raise _error(errno.EEXIST)
+        if self.find(path):
+            raise _error(errno.EEXIST)
+        self._admit()
+        self._names.announce(path)
+
+    def remove_directory(self, path: ClientPath) -> None:
+        """`rmdir` of a directory that holds nothing."""
+        if self._names.dump(path) is not None:
+            raise _error(errno.ENOTEMPTY)
+        if not self._names.forget(path):
+            raise _error(errno.ENOENT)
+
+    def make_temporary(self, parent: ClientPath) -> ClientPath:
+        """`mktemp -d`, the clients' test whether they may write: so a file is really written."""
+        self._admit()
+        trial = self._spool.state / f".trial-{secrets.token_hex(4)}"
+        write_file(trial, b"written by a client's `mktemp`\n")
+        trial.unlink()
+        path = parse_untrusted(f"{parent.text.rstrip('/')}/{mktemp_name(secrets.token_bytes(10))}")
+        self._names.announce(path)
+        return path
+
+    def space(self) -> Space:
+        """What `df` shall say."""
+        return space(self._spool.root, self._limits)
+
+    def is_directory(self, path: ClientPath) -> bool:
+        """Whether the client made this directory or wrote into it."""
+        return self._names.is_directory(path)
+
+    def find(self, path: ClientPath) -> Found | None:
+        """A file of the client's, stored or growing."""
+        dump = self._dump_of(path)
+        if dump is None:
+            return None
+        directory = self._spool.root / dump.directory
+        for growing in incoming.growing(directory):
+            note = incoming.read(growing)
+            if note and note.requested[-1] == path.name:
+                status = growing.stat()
+                return Found(status.st_size, status.st_mtime)
+        file = _current(dump, path.name)
+        if file is None:
+            return None
+        return Found(file.bytes, (directory / file.name).stat().st_mtime)
+
+    def begin(self, path: ClientPath, tool: str, *, expected_bytes: int = 0) -> Upload:
+        """Start to receive a file; the dump begins with its first one.
+
+        Raises:
+            OSError: ENOSPC, EFBIG, EDQUOT before a byte is taken; EISDIR where a directory is named.
+        """
+        if path.trailing_slash or not path.parts or self._is_plain_directory(path):
+            raise _error(errno.EISDIR)
+        self._admit(expected_bytes)
+        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()))
+        if len(dump.files) >= attempts.FILES_MAX:
+            raise _error(errno.EDQUOT)
+        return Upload(
+            self._spool,
+            self.owner,
+            dump,
+            [path.name],
+            tool,
+            limit_bytes=self._limits.max_dump_bytes,
+            clock=self._clock,
+        )
+
+    def rename(self, old: ClientPath, new: ClientPath) -> Manifest:
+        """`mv` inside one dump: the new name is written down; the core stays `vmcore`.
+
+        Raises:
+            OSError: ENOENT where there is no such file, EXDEV where the directories differ,
+                EBUSY while it is still being received.
+        """
+        if self.is_directory(new) and not new.trailing_slash:
+            raise _error(errno.EISDIR)
+        dump = self._dump_of(old)
+        if dump is None:
+            raise _error(errno.ENOENT)
+        if old.parent.parts != new.parent.parts:
+            raise _error(errno.EXDEV)
+        with self._spool.changing(dump.directory) as directory:
+            dump = manifest.load(directory)
+            file = _current(dump, old.name)
+            if file is None:
+                raise _error(errno.EBUSY if self.find(old) else errno.ENOENT)
+            renamed = replace(file, requested=(*file.requested[-NAMES_MAX + 1 :], new.name))
+            others = [other for other in dump.files if other is not file]
+            same = attempts.plain_name(renamed) == attempts.plain_name(file)
+            files = [*others, renamed] if same else attempts.arranged(others, renamed)
+            for before, after in zip((*others, file), files, strict=True):
+                if before.name != after.name:
+                    (directory / before.name).rename(directory / after.name)
+            note = f"{old.name} to {new.name}"
+            dump = replace(dump, files=tuple(files)).noted(iso(self._clock()), "renamed", note)
+            manifest.store(self._spool.root, dump)
+        return dump
+
+    def read_status(self, path: ClientPath) -> bytes:
+        """The result of the client's own `kdumpctl test`; nothing else can be read back."""
+        dump = self._dump_of(path)
+        file = _current(dump, path.name) if dump else None
+        if dump is None or file is None:
+            raise _error(errno.ENOENT)
+        if path.name != STATUS or file.bytes > STATUS_MAX:
+            raise _error(errno.EACCES)
+        return (self._spool.root / dump.directory / file.name).read_bytes()
+
+    def _dump_of(self, path: ClientPath) -> Manifest | None:
+        return self._spool.find(self.owner.name, path.parent) if path.parts else None
+
+    def _is_plain_directory(self, path: ClientPath) -> bool:
+        return self._names.is_directory(path)
+
+    def _admit(self, expected_bytes: int = 0) -> None:
+        now = self.space()
+        if expected_bytes > self._limits.max_dump_bytes:
+            raise _error(errno.EFBIG)
+        if now.available <= expected_bytes:
+            raise _error(errno.ENOSPC)
+
+
+def _current(dump: Manifest, name: str) -> StoredFile | None:
+    """The newest file that bears `name` in the client's eyes."""
+    bearing: Sequence[StoredFile] = [file for file in dump.files if file.requested[-1] == name]
+    return max(bearing, key=lambda file: file.finished, default=None)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

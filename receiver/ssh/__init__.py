@@ -1,0 +1,1 @@
+"""The door: asyncssh around the cores."""

@@ -1,0 +1,166 @@
+"""What every connection shares: the spool, who may come in, where events go, the threads for slow work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import asyncssh
+
+from receiver.events import Bus, Trouble, UploadFailed, UploadFinished, UploadStarted
+from receiver.hosts.certificates import Authorities
+from receiver.hosts.identity import Identity
+from receiver.hosts.keys import HostKeys
+from receiver.hosts.limits import PasswordLimits
+from receiver.hosts.tokens import Tokens
+from receiver.settings import Settings
+from receiver.spool.dumps import Owner, Spool
+from receiver.spool.manifest import RECEIVING, Manifest
+from receiver.spool.space import Limits
+from receiver.spool.view import View
+from receiver.spool.writer import Broken, Stored, Upload
+from receiver.ssh.feed import Feed
+from receiver.wire.paths import ClientPath
+
+T = TypeVar("T")
+
+
+@dataclass
+class Door:
+    """One server process's state. The truth lies in files; this is only its way to them."""
+
+    settings: Settings
+    spool: Spool
+    limits: Limits
+    bus: Bus
+    hosts: HostKeys
+    tokens: Tokens
+    passwords: PasswordLimits
+    authorities: Authorities | None
+    executor: Executor
+    record: Callable[[Manifest], None]  # tells the catalogue; runs in a thread
+    connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
+    uploads: set[Reception] = field(default_factory=set)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
+    stored: asyncio.Queue[Stored] = field(default_factory=asyncio.Queue)  # for what no client waits for
+
+    def __post_init__(self) -> None:
+        self.idle.set()
+
+    def begun(self, reception: Reception) -> None:
+        """One more upload is under way."""
+        self.uploads.add(reception)
+        self.idle.clear()
+
+    def ended(self, reception: Reception) -> None:
+        """It is stored, or lost."""
+        self.uploads.discard(reception)
+        if not self.uploads:
+            self.idle.set()
+
+    def view(self, identity: Identity) -> View:
+        """The spool as this client may use it."""
+        owner = Owner(identity.name, identity.how, identity.peer)
+        return View(self.spool, owner, self.limits)
+
+    async def off_loop(self, work: Callable[[], T]) -> T:
+        """Run blocking `work` in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+
+    def close_connections(self) -> None:
+        """Cut every client; what its uploads brought is kept."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def recorded(self, dump: Manifest) -> None:
+        """Tell the catalogue; a catalogue that is away stops no dump: the spool is the truth."""
+        try:
+            self.record(dump)
+        except Exception as error:
+            self.bus.tell(Trouble("catalogue", f"{dump.directory} is stored but not listed yet: {error}"))
+
+
+class Reception:
+    """One file being received, by whatever protocol, from its first byte to its log line."""
+
+    def __init__(self, door: Door, view: View, path: ClientPath, feed: Feed) -> None:
+        self._door = door
+        self._view = view
+        self._path = path
+        self._feed = feed
+        self.push = feed.push
+
+    @classmethod
+    async def begin(
+        cls,
+        door: Door,
+        view: View,
+        path: ClientPath,
+        tool: str,
+        *,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+        expected_bytes: int = 0,
+    ) -> Reception:
+        """Start it. Raises OSError as View.begin does."""
+
+        def work() -> Upload:
+            upload = view.begin(path, tool, expected_bytes=expected_bytes)
+            if not any(file.core for file in upload.dump.files):
+                door.recorded(replace(upload.dump, verdict=RECEIVING))
+            return upload
+
+        upload = await door.off_loop(work)
+        owner = view.owner
+        door.bus.tell(UploadStarted(owner.name, owner.peer, upload.dump.directory, path.name, tool))
+        reception = cls(door, view, path, Feed(upload, door.executor, pause, resume))
+        door.begun(reception)
+        return reception
+
+    @property
+    def broken(self) -> asyncio.Future[Broken]:
+        """Done when no more bytes are taken, with the reason."""
+        return self._feed.broken
+
+    async def finish(self, broken: str | None = None, *, then_move_to: ClientPath | None = None) -> Stored:
+        """All bytes came, or no more will: store, list, log. Raises OSError when it cannot be stored."""
+        try:
+            names = [then_move_to.name] if then_move_to else []
+            stored = await self._feed.finish(broken, requested=names)
+            await self._door.off_loop(lambda: self._door.recorded(stored.dump))
+        except OSError as error:
+            self._tell_failure(str(error))
+            raise
+        except Exception as error:
+            self._tell_failure(repr(error))
+            raise
+        finally:
+            self._door.ended(self)
+        self._door.stored.put_nowait(stored)
+        self._tell(stored)
+        return stored
+
+    def _tell(self, stored: Stored) -> None:
+        file, owner = stored.file, self._view.owner
+        self._door.bus.tell(
+            UploadFinished(
+                host=owner.name,
+                peer=owner.peer,
+                dump=stored.dump.id,
+                directory=stored.dump.directory,
+                file=file.name,
+                bytes=file.bytes,
+                wire_bytes=file.wire_bytes,
+                seconds=file.seconds,
+                kind=file.kind,
+                verdict=file.verdict,
+                reason=file.reason,
+            )
+        )
+
+    def _tell_failure(self, reason: str) -> None:
+        owner = self._view.owner
+        self._door.bus.tell(UploadFailed(owner.name, owner.peer, self._path.text, reason))

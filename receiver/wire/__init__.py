@@ -1,0 +1,1 @@
+"""What a kdump client says, decided without waiting, opening or logging anything."""
