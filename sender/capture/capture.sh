@@ -286,9 +286,10 @@ deliver() {
     for file in vmcore-dmesg.txt vmcore kexec-dmesg.log; do
         [ -f "$1/$file" ] || continue
         say "sending $file"
-        remote "umask 0077 && dd bs=512 of='$dir/$file-incomplete'" < "$1/$file" &
+        part=$(incomplete "$file")
+        remote "umask 0077 && dd bs=512 of='$dir/$part'" < "$1/$file" &
         watched $! || return
-        rename_remote "$file-incomplete" "$file" || return
+        rename_remote "$part" "$file" || return
     done
 }
 

@@ -2,6 +2,14 @@
 # The kinds of place a dump may go to. Sourced by capture.sh.
 # Each kind has open_KIND, put_KIND NAME (standard input), core_KIND, close_KIND.
 
+# incomplete NAME: its name until it is whole, as kdump-utils spells it: vmcore-dmesg-incomplete.txt
+incomplete() {
+    case $1 in
+        *.*) echo "${1%.*}-incomplete.${1##*.}" ;;
+        *) echo "$1-incomplete" ;;
+    esac
+}
+
 # ---- ssh: the commands of kdump-utils' kdump.sh, so any of its servers knows them
 
 ssh_options() {
@@ -58,7 +66,8 @@ make_remote_directory() {
 
 # put_ssh NAME: whole or not at all under that name
 put_ssh() {
-    remote_soon "umask 0077 && dd of='$dir/$1-incomplete'" && rename_remote "$1-incomplete" "$1"
+    part=$(incomplete "$1")
+    remote_soon "umask 0077 && dd of='$dir/$part'" && rename_remote "$part" "$1"
 }
 
 rename_remote() { remote_soon "mv '$dir/$1' '$dir/$2'" < /dev/null; }
@@ -210,7 +219,8 @@ mount_once() {
 }
 
 put_fs() {
-    cat > "$dir/$1-incomplete" && sync && mv "$dir/$1-incomplete" "$dir/$1"
+    part=$dir/$(incomplete "$1")
+    cat > "$part" && sync && mv "$part" "$dir/$1"
 }
 
 core_fs() {

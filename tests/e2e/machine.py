@@ -131,9 +131,10 @@ def first_image(kernel: Kernel, stage: Path) -> Path:
     (top / "init").chmod(0o755)
     image = stage / "first.img"
     subprocess.run(
-        f"cd {shlex.quote(str(top))} && find . | cpio -o -H newc --quiet | gzip -1 > {shlex.quote(str(image))}",
+        f"find . | cpio -o -H newc --quiet | gzip -1 > {shlex.quote(str(image))}",
         shell=True,
         check=True,
+        cwd=top,
     )
     return image
 

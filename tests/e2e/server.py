@@ -40,7 +40,8 @@ def sshd(home: Path) -> Iterator[Sshd]:
     Path("/run/sshd").mkdir(exist_ok=True)
     config = home / "sshd_config"
     config.write_text(
-        f"ListenAddress 127.0.0.1:{port}\nListenAddress [::1]:{port}\nHostKey {host_key}\nAuthorizedKeysFile {key}.pub\n"
+        f"ListenAddress 127.0.0.1:{port}\nListenAddress [::1]:{port}\n"
+        f"HostKey {host_key}\nAuthorizedKeysFile {key}.pub\n"
         "StrictModes no\nUsePAM no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nPidFile none\n"
     )
     with (home / "sshd.log").open("wb") as log:

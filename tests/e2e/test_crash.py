@@ -270,7 +270,8 @@ def test_when_nobody_takes_the_dump_the_failure_action_comes(
     tmp_path: Path, server: Sshd, action: str, end: str
 ) -> None:
     """A closed port: given up after net_timeout, kdump_post told 1."""
-    conf = f"ssh root@10.0.2.2:1\npath {{dumps}}\nnet_timeout 10\nkdump_post /opt/kdump/post.sh\nfailure_action {action}\n"
+    conf = "ssh root@10.0.2.2:1\npath {dumps}\nnet_timeout 10\nkdump_post /opt/kdump/post.sh\n"
+    conf += f"failure_action {action}\n"
     script = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"') + START
     run = guest(
         tmp_path, server, conf, script, scripts={"post.sh": '#!/bin/sh\necho "@@ post got $1"\n'}, until=end

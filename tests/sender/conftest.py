@@ -18,12 +18,14 @@ VERSION = "6.1.0-9-test"
 FAKES = {
     "kexec": """
 echo "kexec $*" >> $FAKE/log
+loaded=$FAKE/root/sys/kernel/kexec_crash_loaded
+fails() { [ -e "$FAKE/$1" ] && echo "$2" >&2; }
 case " $* " in
-    *" -u "*) [ ! -e $FAKE/unload.fails ] || exit 1; echo 0 > $FAKE/root/sys/kernel/kexec_crash_loaded;;
-    *" -s "*) [ ! -e $FAKE/file-load.fails ] || { echo "kexec_file_load failed: Required key not available" >&2; exit 255; }
-        echo 1 > $FAKE/root/sys/kernel/kexec_crash_loaded;;
-    *) [ ! -e $FAKE/old-load.fails ] || { echo "kexec_load failed: Operation not permitted" >&2; exit 255; }
-        echo 1 > $FAKE/root/sys/kernel/kexec_crash_loaded;;
+    *" -u "*) fails unload.fails "not loaded" && exit 1; echo 0 > $loaded ;;
+    *" -s "*)
+        fails file-load.fails "kexec_file_load failed: Required key not available" && exit 255
+        echo 1 > $loaded ;;
+    *) fails old-load.fails "kexec_load failed: Operation not permitted" && exit 255; echo 1 > $loaded ;;
 esac
 """,
     "dracut": """
@@ -35,14 +37,24 @@ for last; do :; done
 printf 'BASE' > "$last"
 """,
     "findmnt": """
-[ ! -e $FAKE/tmpfs ] || { echo '{"filesystems":[{"source":"tmpfs","fstype":"tmpfs","target":"/","uuid":null,"fsroot":"/"}]}'; exit; }
-echo '{"filesystems":[{"source":"/dev/vda1","fstype":"ext4","target":"'$FAKE/root'","uuid":"u-1","fsroot":"/"}]}'
+row() {
+    printf '{"filesystems":[{"source":"%s","fstype":"%s","target":"%s","uuid":"u-1","fsroot":"/"}]}' "$@"
+}
+if [ -e $FAKE/tmpfs ]; then row tmpfs tmpfs /; else row /dev/vda1 ext4 $FAKE/root; fi
 """,
-    "lsblk": """echo '{"blockdevices":[{"name":"vg-root","type":"lvm","children":[{"name":"vda1","type":"part"}]}]}'\n""",
+    "lsblk": """
+lower='{"name":"vda1","type":"part"}'
+echo '{"blockdevices":[{"name":"vg-root","type":"lvm","children":['$lower']}]}'
+""",
     "ip": "cat $FAKE/ip.$4 2>/dev/null || cat $FAKE/ip\n",
     "getent": 'grep "^$2 " $FAKE/hosts | cut -d" " -f2; grep -q "^$2 " $FAKE/hosts\n',
     "logger": 'for last; do :; done; echo "$last" >> $FAKE/syslog\n',
-    "makedumpfile": 'echo "makedumpfile $*" >> $FAKE/log; for last; do :; done; [ "$1" != -R ] || cat > /dev/null; echo core > "$last"\n',
+    "makedumpfile": """
+echo "makedumpfile $*" >> $FAKE/log
+for last; do :; done
+[ "$1" != -R ] || cat > /dev/null
+echo core > "$last"
+""",
     "reboot": 'echo "reboot $*" >> $FAKE/log\n',
     "sync": "",
     "dig": "exit 9\n",
@@ -131,7 +143,5 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     }
     (tmp_path / "ip").write_text(json.dumps([card]))
     for remote in ("192.0.2.9", "192.0.2.11"):
-        (tmp_path / f"ip.get").write_text(
-            json.dumps([{"dst": remote, "dev": "ens1", "prefsrc": "192.0.2.5"}])
-        )
+        (tmp_path / "ip.get").write_text(json.dumps([{"dst": remote, "dev": "ens1", "prefsrc": "192.0.2.5"}]))
     return made

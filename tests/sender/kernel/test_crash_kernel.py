@@ -42,7 +42,8 @@ def test_a_kernel_that_cannot_kexec_is_told_apart() -> None:
 
 def test_iomem_shows_where_the_reservation_lies() -> None:
     """Two ranges where a low one is kept as well."""
-    text = "00001000-0009fbff : System RAM\n  2b000000-36ffffff : Crash kernel\n  1f0000000-1ffffffff : Crash kernel\n"
+    text = "00001000-0009fbff : System RAM\n  2b000000-36ffffff : Crash kernel\n"
+    text += "  1f0000000-1ffffffff : Crash kernel\n"
     assert crash_ranges(text) == ((0x2B000000, 0x36FFFFFF), (0x1F0000000, 0x1FFFFFFFF))
 
 

@@ -1,4 +1,4 @@
-"""`kdump propagate` against real servers: asyncssh with passwords and a shell behind it, and OpenSSH's sshd."""
+"""`kdump propagate` against real servers: asyncssh with passwords and a shell, and OpenSSH's sshd."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -32,11 +33,11 @@ PASSWORD = "one-time token"
 
 @dataclass
 class Server:
-    """``home`` is the remote user's; commands run there in a real shell, unless ``answers`` says otherwise."""
+    """Commands run in ``home`` in a real shell, unless ``answers`` says otherwise."""
 
     home: Path
     port: int = 0
-    key: HostKey = HostKey("", b"")
+    key: HostKey = field(default_factory=lambda: HostKey("", b""))
     takes_password: bool = True
     takes_keys: bool = True
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -204,7 +205,8 @@ def test_from_no_key_to_a_tried_path(server: Server, tmp_path: Path) -> None:
     assert public in server.authorized
     assert operator.pinned == [server.key.line("127.0.0.1", server.port)]
     assert operator.asked == [
-        f"The host key of 127.0.0.1 is not known.\nssh-ed25519 {server.key.fingerprint}\nIs it the right one?",
+        "The host key of 127.0.0.1 is not known.\n"
+        f"ssh-ed25519 {server.key.fingerprint}\nIs it the right one?",
         f"password of kdump@127.0.0.1:{server.port}",
     ]
     assert "Generating new ssh keys... " in operator.said
@@ -249,7 +251,7 @@ def test_a_wrong_fingerprint_stops_it(server: Server, tmp_path: Path) -> None:
     """--accept-new does not help it."""
     other = HostKey("ssh-ed25519", b"other")
     trust = Trust(lambda q: True, accept_new=True, fingerprint=other.fingerprint)
-    with pytest.raises(RemoteError, match=f"its fingerprint is {server.key.fingerprint}"):
+    with pytest.raises(RemoteError, match=re.escape(f"its fingerprint is {server.key.fingerprint}")):
         go(server, tmp_path, Operator(), trust=trust)
 
 
@@ -264,7 +266,7 @@ def test_a_changed_host_key_stops_it(server: Server, tmp_path: Path) -> None:
 def test_a_wrong_password_is_told(server: Server, tmp_path: Path) -> None:
     """RHEL's words, and which."""
     with pytest.raises(
-        RemoteError, match="Failed to propagate ssh key, could not transfer .* does not accept the password"
+        RemoteError, match=r"Failed to propagate ssh key, could not transfer .* does not accept the password"
     ):
         go(server, tmp_path, Operator(password="no"))
 

@@ -57,14 +57,14 @@ def test_show_says_the_whole_plan(fake: Fake) -> None:
     """What is loaded, with what line, in which order things happen."""
     fake.put("/opt/post.sh", "#!/bin/sh\n", 0o755)
     fake.conf(
-        "ext4 /dev/vdb1\nfallback local /keep\nfence_kdump_nodes node1\nkdump_post /opt/post.sh\nlink_delay 3\n"
-        "failure_action halt\n"
+        "ext4 /dev/vdb1\nfallback local /keep\nfence_kdump_nodes node1\n"
+        "kdump_post /opt/post.sh\nlink_delay 3\nfailure_action halt\n"
     )
     assert show.show(fake.session) == 0
     said = fake.said
     assert "reserved      256 MiB" in said
     assert "removed       root=/dev/vda1 ro crashkernel=256M" in said
-    assert f"kexec         kexec -s -p --command-line=console=ttyS0 reset_devices" in said
+    assert "kexec         kexec -s -p --command-line=console=ttyS0 reset_devices" in said
     steps = said[said.index("\ncapture\n") :]
     order = [
         "tell node1",
