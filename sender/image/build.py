@@ -17,7 +17,7 @@ from sender.failure import NotPossible
 from sender.host import Host
 from sender.image.cpio import pack
 from sender.image.facts import DRACUT_HOME, STATE
-from sender.image.plan import ETC, KEY, Facts, Plan, compile_plan
+from sender.image.plan import ETC, KEY, Facts, Plan, compile_plan, device_node
 
 DRACUT_SECONDS = 1800
 _NAMES = {
@@ -94,7 +94,7 @@ def build(
 
 
 def dracut_argv(
-    config: Config, facts: Facts, plan: Plan, version: str, output: str, kernel_config: str
+    config: Config, facts: Facts, devices: Sequence[str], version: str, output: str, kernel_config: str
 ) -> list[str]:
     """The call of dracut; nothing of the host's own dracut configuration is read."""
     argv = ["dracut", "--quiet", "--force", "--kver", version, "--conf", "/dev/null"]
@@ -103,11 +103,16 @@ def dracut_argv(
     argv += ["--modules", "kdump-net"]
     if facts.network.interfaces and config.needs_network:
         argv += ["--hostonly-nics", " ".join(facts.network.interfaces)]
-    for device in plan.needs.devices:
+    for device in devices:
         argv += ["--add-device", device]
     # the kernel unpacks what it was built for; zstd is four times as quick as gzip there
     argv += ["--zstd" if "CONFIG_RD_ZSTD=y" in kernel_config and shutil.which("zstd") else "--gzip"]
     return [*argv, *config.dracut_args, output]
+
+
+def devices_of(host: Host, plan: Plan) -> list[str]:
+    """The nodes themselves: dracut finds no driver for ``UUID=…``."""
+    return [str(host.path(device_node(device)).resolve()) for device in plan.needs.devices]
 
 
 def _run_dracut(host: Host, config: Config, facts: Facts, plan: Plan, version: str, base: Path) -> None:
@@ -138,7 +143,12 @@ def _run_dracut(host: Host, config: Config, facts: Facts, plan: Plan, version: s
         needs.write_text(plan.needs.text())
         output = work / "base.img"
         argv = dracut_argv(
-            config, facts, plan, version, str(output), host.read(f"/boot/config-{version}") or ""
+            config,
+            facts,
+            devices_of(host, plan),
+            version,
+            str(output),
+            host.read(f"/boot/config-{version}") or "",
         )
         argv[1:1] = ["--confdir", str(work / "conf.d"), "--tmpdir", str(work / "tmp")]
         env = {"dracutbasedir": str(ours), "kdumpnet_needs": str(needs)}
@@ -157,7 +167,7 @@ def _slow_stamp(host: Host, config: Config, facts: Facts, plan: Plan, version: s
         "the kernel's version": version,
         "dracut's modules": " ".join(needs.modules),
         "kernel modules in kdump.conf": " ".join(needs.drivers),
-        "devices of the targets": " ".join(needs.devices),
+        "devices of the targets": " ".join(devices_of(host, plan)),
         "the network cards": " ".join(facts.network.interfaces),
         "dracut_args": " ".join(config.dracut_args),
         "the programs wanted": " ".join((*needs.programs, *needs.perhaps)),

@@ -46,6 +46,11 @@ def gather(host: Host, config: Config, patience: float = 0) -> tuple[Facts, tupl
         if isinstance(target, Local):
             path = target.path or config.path
             mounts[path] = where_is(host, path.split("%")[0])
+        elif isinstance(target, Filesystem) and target.device[0] in "/ULP":
+            if not host.path(device_node(target.device)).exists():
+                word = target.fstype if target is config.targets[0] else "fallback"
+                what = f"Bad mount point {target.device}: there is no such device"
+                raise NotPossible(str(config.problem(word, what, "see `lsblk -f` for those there are")))
     devices = [m.device for m in mounts.values()]
     devices += [t.device for t in config.targets if isinstance(t, (Filesystem, Raw))]
     root = Mount("", "")

@@ -142,6 +142,12 @@ def blank_disk(path: Path, megabytes: int, *, uuid: str = "") -> Path:
     return path
 
 
+def head(path: Path) -> bytes:
+    """The first bytes."""
+    with path.open("rb") as file:
+        return file.read(12)
+
+
 def from_disk(disk: Path, name: str, to: Path) -> list[Path]:
     """The files matching a debugfs path of an ext4 image, copied out."""
     to.mkdir()
@@ -246,7 +252,7 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
     conf = "raw /dev/vda\npath /var/crash\n"
     run = guest(tmp_path, server, conf, disks=[raw, keep])
     assert_rebooted(run)
-    assert raw.open("rb").read(12) == b"makedumpfile", run.text[-3000:]
+    assert head(raw) == b"makedumpfile", run.text[-3000:]
     mount = "mkdir -p /var/crash; mount -t ext4 /dev/vdb /var/crash\n"
     second = guest(
         tmp_path,
@@ -257,7 +263,7 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
         life=2,
     )
     assert "Dump saved on /dev/vda: rearranging" in second.text
-    assert raw.open("rb").read(12) != b"makedumpfile"
+    assert head(raw) != b"makedumpfile"
     files = {path.name: path for path in from_disk(keep, "/", tmp_path / "out")}
     assert_vmcore_whole(files["vmcore"], tmp_path)
 

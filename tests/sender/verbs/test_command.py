@@ -56,6 +56,7 @@ def test_check_looks_at_the_host_too(fake: Fake) -> None:
 def test_show_says_the_whole_plan(fake: Fake) -> None:
     """What is loaded, with what line, in which order things happen."""
     fake.put("/opt/post.sh", "#!/bin/sh\n", 0o755)
+    fake.put("/dev/vdb1")
     fake.conf(
         "ext4 /dev/vdb1\nfallback local /keep\nfence_kdump_nodes node1\n"
         "kdump_post /opt/post.sh\nlink_delay 3\nfailure_action halt\n"

@@ -108,6 +108,7 @@ def test_what_changed_is_said_and_only_that_is_rebuilt(
 ) -> None:
     """dracut runs for programs, drivers and devices; the rest is a matter of milliseconds."""
     fake.put("/bin/ls", "ls", 0o755)
+    fake.put("/dev/vdb1")
     service.start(fake.session)
     service.stop(fake.session)
     fake.quiet()
@@ -135,6 +136,7 @@ def test_force_no_rebuild_keeps_the_slow_part(fake: Fake) -> None:
         ("extra_bins /nope\n", "/etc/kdump.conf:1: /nope is not there"),
         ("ssh kdump@server\n", "there is no such key; run `kdump propagate`"),
         ("core_collector nosuchprogram -x\n", "nosuchprogram is not installed"),
+        ("ext4 UUID=nope\n", "/etc/kdump.conf:1: Bad mount point UUID=nope: there is no such device"),
         ("kernel_version 9.9.9\n", "no kernel image for 9.9.9"),
         ("fence_kdump_nodes self\n", "Option fence_kdump_nodes cannot contain self"),
     ],
@@ -206,7 +208,7 @@ def test_dracut_gets_our_module_without_a_write_into_usr(fake: Fake) -> None:
     (call,) = [c for c in fake.calls if c.startswith("dracut")]
     assert "--conf /dev/null" in call
     assert "--modules kdump-net" in call
-    assert "--add-device UUID=u-1" in call
+    assert f"--add-device {fake.root}/dev/disk/by-uuid/u-1" in call
     assert "99kdump-net" in (fake.top / "modules").read_text()
     assert {"module lvm", "program makedumpfile", "driver ext4"} <= set(
         (fake.top / "needs").read_text().splitlines()
