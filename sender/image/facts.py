@@ -40,37 +40,47 @@ def gather(host: Host, config: Config, patience: float = 0) -> tuple[Facts, tupl
         NotPossible: a file named by kdump.conf is not there, or a directory lies on no disk.
     """
     warnings: list[str] = []
+    # what is wrong on this host is told at once; only then the network is waited for
+    keys, programs = _keys(host, config, warnings), _programs(host, config)
+    mounts, devices = _storage_places(host, config)
+    dumps_to_root = config.failure_action in ("dump_to_rootfs", "mount_root_run_init")
+    root = where_is(host, "/") if dumps_to_root else Mount("", "")
     addresses, network = _reachable(host, config, patience, warnings)
-    mounts = {}
-    for target in config.targets:
-        if isinstance(target, Local):
-            path = target.path or config.path
-            mounts[path] = where_is(host, path.split("%")[0])
-        elif isinstance(target, Filesystem) and target.device[0] in "/ULP":
-            if not host.path(device_node(target.device)).exists():
-                word = target.fstype if target is config.targets[0] else "fallback"
-                what = f"Bad mount point {target.device}: there is no such device"
-                raise NotPossible(str(config.problem(word, what, "see `lsblk -f` for those there are")))
-    devices = [m.device for m in mounts.values()]
-    devices += [t.device for t in config.targets if isinstance(t, (Filesystem, Raw))]
-    root = Mount("", "")
-    if config.failure_action in ("dump_to_rootfs", "mount_root_run_init"):
-        root = where_is(host, "/")
     return (
         Facts(
             addresses=addresses,
             network=network,
             mounts=mounts,
             root=root,
-            storage=_storage(host, [d for d in devices if d[:1] in "/ULP"]),
+            storage=_storage(host, devices),
             hostname=_hostname(host),
-            keys=_keys(host, config, warnings),
+            keys=keys,
             fence_program=next((p for p in FENCE_SENDERS if host.path(p).exists()), ""),
-            programs=_programs(host, config),
+            programs=programs,
             network_modules=_network_modules(host),
         ),
         tuple(warnings),
     )
+
+
+def _storage_places(host: Host, config: Config) -> tuple[dict[str, Mount], list[str]]:
+    """Where the local targets' directories lie, and every device that a target names or means."""
+    mounts: dict[str, Mount] = {}
+    devices: list[str] = []
+    for target in config.targets:
+        if isinstance(target, Local):
+            path = target.path or config.path
+            mounts[path] = where_is(host, path.split("%")[0])
+            devices.append(mounts[path].device)
+        elif isinstance(target, (Filesystem, Raw)):
+            devices.append(target.device)
+            if target.device[0] in "/ULP" and not host.path(device_node(target.device)).exists():
+                word = target.fstype if isinstance(target, Filesystem) else "raw"
+                bad = "Bad mount point" if isinstance(target, Filesystem) else "Bad raw partition"
+                what = f"{bad} {target.device}: there is no such device"
+                word = word if target is config.targets[0] else "fallback"
+                raise NotPossible(str(config.problem(word, what, "see `lsblk -f` for those there are")))
+    return mounts, [device for device in devices if device[:1] in "/ULP"]
 
 
 def _reachable(

@@ -46,7 +46,7 @@ if [ -e $FAKE/tmpfs ]; then row tmpfs tmpfs /; else row /dev/vda1 ext4 $FAKE/roo
 lower='{"name":"vda1","type":"part"}'
 echo '{"blockdevices":[{"name":"vg-root","type":"lvm","children":['$lower']}]}'
 """,
-    "ip": "cat $FAKE/ip.$4 2>/dev/null || cat $FAKE/ip\n",
+    "ip": "cat $FAKE/ip.$3 2>/dev/null || cat $FAKE/ip\n",
     "getent": 'grep "^$2 " $FAKE/hosts | cut -d" " -f2; grep -q "^$2 " $FAKE/hosts\n',
     "logger": 'for last; do :; done; echo "$last" >> $FAKE/syslog\n',
     "makedumpfile": """
