@@ -15,11 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from receiver.analysis import debuginfo
+from receiver.analysis.runner import Bounds
+from receiver.analysis.runner import analyse as run_drgn
 from receiver.dump import inplace
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.malformed import Malformed
 from receiver.dump.printk import log_of_parts_untrusted, log_untrusted
 from receiver.durable import write_file
+from receiver.settings import Settings
 from receiver.spool import attempts, incoming, manifest
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool
@@ -33,6 +37,7 @@ from receiver.triage.report import Report
 REPORT_JSON: Final = "report.json"
 REPORT_TXT: Final = "report.txt"
 LOG: Final = "log.txt"
+ANALYSIS: Final = "analysis.json"
 TEXT_MAX: Final = 2 * MAX_BYTES  # of a text file, its end: a crash is the last that a kernel logs
 
 # The crashed kernel's log as clients name it; kexec-dmesg.log is the capture kernel's own.
@@ -138,8 +143,29 @@ def write(spool: Spool, directory: str, at: str, overrides: Overrides = NONE) ->
         dump = answered(before, report)
         if dump != before:
             dump = dump.noted(at, "reported", report.title or "no crash in its log")
-            manifest.store(spool.root, dump)
+            spool.write(dump)
     return dump
+
+
+def analyse(spool: Spool, directory: str, settings: Settings) -> str | None:
+    """Look deeper with drgn into the best core: analysis.json beside it; the vmlinux used, if any.
+
+    Raises:
+        AnalysisFailed: drgn gave no answer. The dump is as it was.
+    """
+    path = spool.root / directory
+    dump = manifest.load(path)
+    core = attempts.best([file for file in dump.files if file.core])
+    if core is None:
+        return None
+    vmlinux = debuginfo.find(dump.build_id, dump.kernel_release, settings.debuginfo) or debuginfo.fetch(
+        dump.build_id, settings.debuginfod, settings.state / "debuginfo"
+    )
+    bounds = Bounds(settings.analysis_seconds, settings.analysis_memory)
+    answer = run_drgn(path / core.name, vmlinux, bounds)
+    with spool.changing(directory):
+        write_file(path / ANALYSIS, json.dumps(answer, indent=1).encode())
+    return str(vmlinux) if vmlinux else None
 
 
 def answered(dump: Manifest, report: Report) -> Manifest:

@@ -5,32 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import queue
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Final
 
-from receiver import reports
+from receiver import reports, stores
+from receiver.analysis import runner
 from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
 from receiver.hosts import certificates, hostkeys
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
-from receiver.spool import recovery
 from receiver.spool.clock import iso
 from receiver.spool.hashing import with_digest
-from receiver.spool.manifest import StoredFile
+from receiver.spool.manifest import RECEIVING, Manifest, StoredFile
 from receiver.spool.space import Limits
+from receiver.spool.store import Stopped
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
+from receiver.triage import overrides
 
 THREADS: Final = 16  # disk work at once
 CUT_SECONDS: Final = 30  # that storing a cut upload may take
+CATCH_UP_SECONDS: Final = 60.0  # between two looks for dumps that are not listed
 BEAT_SECONDS: Final = 2.0  # between two signs of life
 log = logging.getLogger("kdump-receiver")
 
@@ -46,7 +52,10 @@ class Server:
         self._catalogue = open_catalogue(settings)
         self._bus = Bus()
         self._bus.subscribe(log_event)
+        self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
+        self._deeper: queue.Queue[str] = queue.Queue()  # directories whose core drgn shall look into
 
     async def serve(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -71,12 +80,17 @@ class Server:
             passwords=PasswordLimits(),
             authorities=authorities,
             executor=self._executor,
-            record=self._catalogue.record,
+            record=self._record,
         )
         acceptors = [await listen(door, keys, sock) for sock in self._sockets]
         ready()
-        chores = [loop.create_task(_beat(beat)), loop.create_task(self._background(door))]
+        chores = [
+            loop.create_task(chore) for chore in (_beat(beat), self._background(door), self._catch_up(door))
+        ]
+        if self._settings.analysis and runner.available():
+            threading.Thread(target=self._analyse, name="analysis", daemon=True).start()
         await stop.wait()
+        self._ending.set()
         for acceptor in acceptors:
             acceptor.close()
         await self._drain(door)
@@ -108,34 +122,60 @@ class Server:
             stored = await door.stored.get()
             try:
                 await door.off_loop(partial(self._look_after, stored.dump.directory, stored.file))
+            except Stopped:
+                return
             except Exception as error:
                 self._bus.tell(Trouble("aftercare", f"{stored.dump.directory}/{stored.file.name}: {error!r}"))
 
     def _look_after(self, directory: str, file: StoredFile) -> None:
         """What no client waits for: first the answer that people wait for, then the hash."""
         if reports.may_hold_log(file):
-            dump = reports.write(self._spool, directory, iso(time.time()))
-            self._catalogue.record(dump)
+            dump = reports.write(self._spool, directory, iso(time.time()), self._overrides)
+            self._record(dump)
             self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
+        if file.core:
+            self._deeper.put_nowait(directory)
         if file.sha256 is None:
-            self._catalogue.record(with_digest(self._spool, directory, file.name))
+            self._record(with_digest(self._spool, directory, file.name, self._ending.is_set))
 
     def _recover(self) -> None:
-        now = time.time()
-        for dump, file in recovery.tidy(self._spool, now):
-            self._catalogue.record(dump)
-            self._bus.tell(Tidied(dump.directory, file.name, file.bytes, file.verdict))
-        known = self._catalogue.known()
-        for directory in self._spool.directories():
-            found = recovery.read_or_adopt(self._spool, directory, now)
-            if found is not None and known.get(directory.name) != recovery.document(found):
-                recovery.bind_names(self._spool, found)
-                self._catalogue.record(found)
-
+        for mended in stores.mend(self._spool, self._catalogue, time.time(), self._tell_trouble):
+            for file in mended.tidied:
+                self._bus.tell(Tidied(mended.dump.directory, file.name, file.bytes, file.verdict))
+            if self._ending.is_set():
+                return
         for dump in list(self._catalogue.find_unfinished()):
             for file in dump.files:
                 if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
-                    self._look_after(dump.directory, file)
+                    try:
+                        self._look_after(dump.directory, file)
+                    except Stopped:
+                        return
+                    except Exception as error:
+                        self._tell_trouble(self._spool.root / dump.directory / file.name, error)
+
+    def _record(self, dump: Manifest) -> None:
+        receiving = dump.verdict == RECEIVING
+        stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving)
+
+    def _tell_trouble(self, path: Path, error: Exception) -> None:
+        self._bus.tell(Trouble(str(path), str(error) or repr(error)))
+
+    async def _catch_up(self, door: Door) -> None:
+        """List what a catalogue that was away missed."""
+        while True:
+            await asyncio.sleep(CATCH_UP_SECONDS)
+            with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
+                await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
+
+    def _analyse(self) -> None:
+        """One core after the other, for ever: a daemon thread, since a stop need not wait for drgn."""
+        while True:
+            directory = self._deeper.get()
+            try:
+                reports.analyse(self._spool, directory, self._settings)
+            except Exception as error:
+                self._bus.tell(Trouble("analysis", f"{directory}: {error}"))
 
 
 async def _beat(beat: Callable[[], None]) -> None:

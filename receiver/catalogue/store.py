@@ -74,32 +74,27 @@ class Catalogue:
 
     def record(self, dump: Manifest) -> None:
         """Put in, or replace, one dump."""
-        self.record_all([dump])
-
-    def record_all(self, manifests: Iterable[Manifest]) -> None:
-        """Put in, or replace, many in one transaction."""
         with self._engine.begin() as connection:
-            for dump in manifests:
-                # The directory decides: a manifest that was made anew has another id.
-                connection.execute(
-                    sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
-                )
-                connection.execute(self._upsert(_row(dump)))
+            # The directory decides: a manifest that was made anew has another id.
+            connection.execute(
+                sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
+            )
+            connection.execute(self._upsert(_row(dump)))
 
-    def replace_all(self, manifests: Iterable[Manifest]) -> None:
-        """Forget everything and take these."""
+    def forget(self, directories: Iterable[str]) -> None:
+        """Take out the rows of directories that are gone."""
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(dumps))
-            for dump in manifests:
-                connection.execute(self._upsert(_row(dump)))
+            for directory in directories:
+                connection.execute(sa.delete(dumps).where(dumps.c.directory == directory))
 
     def find(self, query: Query) -> Iterator[Manifest]:
         """The dumps that match, newest first."""
-        statement = sa.select(dumps.c.manifest).order_by(dumps.c.date.desc(), dumps.c.id)
-        if query.id is not None:
-            statement = statement.where(
-                sa.or_(dumps.c.id.startswith(query.id, autoescape=True), dumps.c.directory == query.id)
-            )
+        statement = sa.select(dumps.c.manifest)
+        if query.id is not None:  # a whole name before those that only begin so
+            whole = sa.or_(dumps.c.id == query.id, dumps.c.directory == query.id)
+            statement = statement.where(sa.or_(whole, dumps.c.id.startswith(query.id, autoescape=True)))
+            statement = statement.order_by(whole.desc())
+        statement = statement.order_by(dumps.c.date.desc(), dumps.c.id)
         if query.host is not None:
             statement = statement.where(dumps.c.host == query.host)
         if query.since is not None:

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -25,9 +25,6 @@ from receiver.failure import Failure
 from receiver.spool import incoming
 from receiver.spool.disk import reader
 from receiver.spool.manifest import Manifest, StoredFile
-
-if TYPE_CHECKING:
-    pass
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole
@@ -244,10 +241,14 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
     ):
         task = progress.add_task("rebuild", total=None)
         count = 0
-        for _directory in stores.rebuild(spool, catalogue, time.time()):
+        for _ in stores.mend(spool, catalogue, time.time(), _tell_trouble, every_row=True):
             count += 1
             progress.update(task, completed=count)
     click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
+
+
+def _tell_trouble(path: Path, error: Exception) -> None:
+    click.echo(_plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
 def _progress(*more: TextColumn) -> Progress:

@@ -6,15 +6,13 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
+from receiver.cli.context import Context
 from receiver.failure import Failure
 from receiver.hosts.keys import EnrolledKey, HostKeys
-
-if TYPE_CHECKING:
-    from receiver.cli.main import Context
 
 NO_MATCH: Final = 1
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from receiver.cli import config, dumps, host, log, token
-from receiver.settings import Settings, load
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What every verb gets as ``ctx.obj``."""
-
-    settings: Settings
-    file: Path | None
+from receiver.cli.context import Context
+from receiver.settings import load
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,14 +6,12 @@ import json
 import re
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
+from receiver.cli.context import Context
 from receiver.hosts.tokens import Token, Tokens
-
-if TYPE_CHECKING:
-    from receiver.cli.main import Context
 
 NO_MATCH: Final = 1
 _DURATION = re.compile(r"(\d+)\s*([mhdw])")

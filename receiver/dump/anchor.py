@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from receiver.dump.elf import PT_LOAD, Elf, Segment
-from receiver.dump.pread import Pread, chunks
+from receiver.dump.pread import Pread, chunks, claimed
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
 SEARCHED = 4 << 30  # bytes of the file
@@ -21,6 +22,8 @@ _REACH = 256 << 20  # bytes of image believed on each side of what was found
 _FIELD = 65  # bytes of each field of new_utsname
 _SYSNAME = b"Linux".ljust(_FIELD, b"\0")
 _STEP = 8 << 20
+_MOST_TRIES = 1 << 16  # "Linux" and zeros, looked at
+_MOST_PLACES = 64  # where the name is found, all over a file; one is right
 
 
 def anchored_untrusted(pread: Pread, core: Elf, info: Vmcoreinfo) -> Elf | None:
@@ -31,7 +34,7 @@ def anchored_untrusted(pread: Pread, core: Elf, info: Vmcoreinfo) -> Elf | None:
     if namespace is None or offset is None or info.osrelease is None:
         return None
     name = namespace + offset
-    for place in _places(pread, info.osrelease.encode()):
+    for place in islice(_places(pread, info.osrelease.encode()), _MOST_PLACES):
         if _leads_to_the_log(pread, core, info, place - name):
             before = min(place, _REACH)
             start = name - before
@@ -47,12 +50,13 @@ def paddr(vaddr: int) -> int:
 
 def _places(pread: Pread, release: bytes) -> Iterator[int]:
     """Where in the file a new_utsname of this release lies."""
-    base, kept = 0, b""
+    base, kept, tries = 0, b"", 0
     wanted = release.ljust(_FIELD, b"\0")
     for piece in chunks(pread, 0, SEARCHED, _STEP):
         window = kept + piece
         found = window.find(_SYSNAME)
-        while found >= 0:
+        while found >= 0 and tries < _MOST_TRIES:
+            tries += 1
             place = base - len(kept) + found
             if pread(place + 2 * _FIELD, _FIELD) == wanted:
                 yield place
@@ -65,7 +69,7 @@ def _leads_to_the_log(pread: Pread, core: Elf, info: Vmcoreinfo, shift: int) -> 
     """Whether a pointer that VMCOREINFO names holds an address nearby, as the log's always does."""
     for symbol in ("prb", "log_buf"):
         variable = info.symbol(symbol)
-        if variable is not None and variable + shift >= 0:
-            value = int.from_bytes(pread(variable + shift, core.word_size), core.order)
+        if variable is not None:
+            value = int.from_bytes(claimed(pread, variable + shift, core.word_size), core.order)
             return abs(value - variable) < _REACH
     return False

@@ -17,6 +17,8 @@ from receiver.dump.pread import Order, Pread, chunks
 
 _STEP = DESCRIPTOR_SIZE << 16  # bytes of the table at once: 65,536 pages
 
+_MOST_FORMS = 1 << 20  # a sound table has a size up to 256 KiB with one of five flags
+
 LEGAL_FLAGS = frozenset({0, *(int(flag) for flag in COMPRESSIONS)})
 
 
@@ -41,6 +43,8 @@ def scan_untrusted(pread: Pread, offset: int, count: int, order: Order) -> Table
     for piece in chunks(pread, offset, count * DESCRIPTOR_SIZE, _STEP):
         usable = len(piece) // DESCRIPTOR_SIZE * DESCRIPTOR_SIZE
         _add(table, piece[:usable], order)
+        if len(table.forms) > _MOST_FORMS:
+            break  # whatever follows: it is damaged
     return table
 
 

@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import NamedTuple
 
+from receiver.dump import notes
 from receiver.dump.malformed import Malformed
-from receiver.dump.pread import PREFIX, Order, Pread
+from receiver.dump.pread import PREFIX, Order, Pread, claimed
+from receiver.dump.vmcoreinfo import LARGEST as LARGEST_VMCOREINFO
+from receiver.dump.vmcoreinfo import Vmcoreinfo
+from receiver.dump.vmcoreinfo import parse_untrusted as parse_vmcoreinfo
 
 SIGNATURES = (b"KDUMP   ", b"DISKDUMP")
 DESCRIPTOR_SIZE = 24  # bytes: u64 offset, u32 size, u32 flags, u64 page_flags
 
-MOST_PAGES = 1 << 36  # 256 TiB in 4 KiB pages: a bitmap of 8 GiB is the largest that is looked at
+MOST_PAGES = 1 << 35  # 128 TiB in 4 KiB pages: a bitmap of 4 GiB is the largest that is looked at
 _LARGEST_VERSION = 64  # 6 is the last known; the version's place tells the byte order
 _NARROW = frozenset(
     {"i386", "i486", "i586", "i686", "arm", "armv5tejl", "armv6l", "armv7l", "armv8l", "ppc", "s390", "mips"}
@@ -204,6 +208,17 @@ def parse_untrusted(pread: Pread) -> Header:
         nr_cpus=main.nr_cpus,
         sub=sub,
     )
+
+
+def vmcoreinfo_untrusted(pread: Pread, header: Header) -> Vmcoreinfo | None:
+    """From where the sub header says it lies, or by search while that has not arrived. Raises nothing."""
+    place = header.sub.vmcoreinfo if header.sub else Region(0, 0)
+    if 0 < place.size <= LARGEST_VMCOREINFO:
+        try:
+            return parse_vmcoreinfo(claimed(pread, place.offset, place.size))
+        except Malformed:
+            pass
+    return notes.search_untrusted(pread, header.block_size, header.sub_blocks * header.block_size)
 
 
 def _readings(raw: bytes) -> list[tuple[int, Order, int, _MainFields]]:

@@ -17,7 +17,7 @@ from receiver.dump import notes
 from receiver.dump.kind import ELF_ORDERS, ET_CORE
 from receiver.dump.malformed import Malformed
 from receiver.dump.notes import Note
-from receiver.dump.pread import PREFIX, Order, Pread, exactly
+from receiver.dump.pread import PREFIX, Order, Pread, claimed, exactly
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 from receiver.dump.vmcoreinfo import parse_untrusted as parse_vmcoreinfo
 
@@ -25,8 +25,8 @@ PT_NULL, PT_LOAD, PT_NOTE = 0, 1, 4
 PN_XNUM = 0xFFFF
 INCOMPLETE = 0x1  # e_flags
 
-MOST_SEGMENTS = 1 << 20
-LARGEST_NOTES = 64 << 20  # bytes; some 4 KiB a CPU
+MOST_SEGMENTS = 1 << 17
+LARGEST_NOTES = 64 << 20  # bytes, of all note segments; some 4 KiB a CPU
 
 MACHINES = {
     3: "i686",
@@ -90,7 +90,8 @@ class Elf:
         """Bytes that the file must have to hold every segment; None while the segments are not known."""
         if not self.segments:
             return None
-        return max(self.headers_end, *(s.offset + s.filesz for s in self.segments if s.type != PT_NULL))
+        ends = [segment.offset + segment.filesz for segment in self.segments if segment.type != PT_NULL]
+        return max(self.headers_end, max(ends, default=0))
 
 
 def parse_untrusted(pread: Pread) -> Elf:
@@ -119,7 +120,7 @@ def parse_untrusted(pread: Pread) -> Elf:
         phnum = _extended_count(pread, order, word, shoff)
     if phnum > MOST_SEGMENTS:
         raise Malformed(f"{phnum} program headers are claimed; {MOST_SEGMENTS} are believed")
-    raw = pread(phoff, phnum * phdr.size) if phoff else b""
+    raw = claimed(pread, phoff, phnum * phdr.size) if phoff else b""
     whole = len(raw) == phnum * phdr.size and any(raw)
     return Elf(
         order=order,
@@ -134,11 +135,12 @@ def parse_untrusted(pread: Pread) -> Elf:
 
 def notes_untrusted(pread: Pread, elf: Elf) -> Iterator[Note]:
     """The notes of all PT_NOTE segments, as far as they are in the file. Raises nothing."""
+    left = LARGEST_NOTES
     for segment in elf.segments:
-        if segment.type == PT_NOTE:
-            yield from notes.parse_untrusted(
-                pread(segment.offset, min(segment.filesz, LARGEST_NOTES)), elf.order
-            )
+        if segment.type == PT_NOTE and left > 0:
+            size = min(segment.filesz, left)
+            left -= max(size, 4096)
+            yield from notes.parse_untrusted(claimed(pread, segment.offset, size), elf.order)
 
 
 def vmcoreinfo_untrusted(pread: Pread, elf: Elf) -> Vmcoreinfo | None:

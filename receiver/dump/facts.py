@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.dump import bitmap, diskdump, elf, notes
-from receiver.dump import vmcoreinfo as vmcoreinfo_text
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pread import Pread
+from receiver.dump.virtual import open_untrusted
 from receiver.dump.vmcoreinfo import Vmcoreinfo
+
+_UTSNAME_FIELD = 65  # bytes of each field of new_utsname; nodename is the second
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def facts_untrusted(pread: Pread, kind: Kind) -> Facts:
 
 def of_kdump(pread: Pread, header: diskdump.Header) -> Facts:
     """Of a kdump-compressed file with this header. Raises nothing."""
-    info = kdump_vmcoreinfo(pread, header)
+    info = diskdump.vmcoreinfo_untrusted(pread, header)
     said = _of_vmcoreinfo(info)
     name, sub = header.utsname, header.sub
     first, end = header.pfn_range
@@ -61,7 +63,7 @@ def of_kdump(pread: Pread, header: diskdump.Header) -> Facts:
         build_id=said.build_id,
         crash_time=said.crash_time or (header.timestamp if header.timestamp > 0 else None),
         architecture=name.machine or said.architecture,
-        nodename=name.nodename or None,
+        nodename=name.nodename or _nodename(pread, Kind.KDUMP),
         page_size=header.block_size,
         pages_total=_count(pread, header.bitmap1, 0, header.max_mapnr),
         pages_present=_count(pread, header.bitmap2, first, end),
@@ -86,6 +88,7 @@ def of_elf(pread: Pread, core: elf.Elf) -> Facts:
         build_id=said.build_id,
         crash_time=said.crash_time,
         architecture=core.architecture or said.architecture,
+        nodename=_nodename(pread, Kind.ELF) if core.segments else None,
         page_size=said.page_size,
         pages_total=sum(load.memsz for load in core.loads) // size or None,
         pages_present=sum(load.filesz for load in core.loads) // size or None,
@@ -93,17 +96,6 @@ def of_elf(pread: Pread, core: elf.Elf) -> Facts:
         cpus=cpus or None,
         vmcoreinfo=info,
     )
-
-
-def kdump_vmcoreinfo(pread: Pread, header: diskdump.Header) -> Vmcoreinfo | None:
-    """From where the sub header says it lies, or by search while that has not arrived."""
-    place = header.sub.vmcoreinfo if header.sub else diskdump.Region(0, 0)
-    if 0 < place.size <= vmcoreinfo_text.LARGEST:
-        try:
-            return vmcoreinfo_text.parse_untrusted(pread(place.offset, place.size))
-        except Malformed:
-            pass
-    return notes.search_untrusted(pread, header.block_size, header.sub_blocks * header.block_size)
 
 
 def _of_vmcoreinfo(info: Vmcoreinfo | None) -> Facts:
@@ -117,6 +109,19 @@ def _of_vmcoreinfo(info: Vmcoreinfo | None) -> Facts:
         page_size=info.page_size,
         vmcoreinfo=info,
     )
+
+
+def _nodename(pread: Pread, kind: Kind) -> str | None:
+    """From the crashed kernel's own utsname, where the headers do not hold it."""
+    try:
+        virtual, info = open_untrusted(pread, kind)
+        namespace, offset = info.symbol("init_uts_ns"), info.offset("uts_namespace.name")
+        if namespace is None or offset is None:
+            return None
+        text = virtual.read(namespace + offset + _UTSNAME_FIELD, _UTSNAME_FIELD).split(b"\0", 1)[0]
+    except Malformed:
+        return None
+    return text.decode() if text.isascii() and text.decode().isprintable() and text else None
 
 
 def _count(pread: Pread, region: diskdump.Region, first: int, end: int) -> int | None:

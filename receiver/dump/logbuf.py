@@ -13,8 +13,8 @@ from receiver.dump.records import MOST_RECORDS, Entry, Gap, Record, caller
 from receiver.dump.virtual import Region, Virtual
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
-LARGEST = 1 << 31  # bytes: LOG_BUF_LEN_MAX of kernel/printk/printk.c
-LARGEST_FLAT = 64 << 20  # bytes of plain text that are read
+LARGEST = 64 << 20  # bytes that are believed; kernels were built with 32 MiB at most (LOG_BUF_SHIFT 25)
+_MOST_TRIES = 1 << 20  # places looked at for the next record behind missing pages
 
 
 def structured_untrusted(virtual: Virtual, info: Vmcoreinfo) -> Iterator[Entry]:
@@ -25,7 +25,7 @@ def structured_untrusted(virtual: Virtual, info: Vmcoreinfo) -> Iterator[Entry]:
     Raises:
         Malformed: the buffer cannot be found or read.
     """
-    buffer = _buffer(virtual, info, LARGEST)
+    buffer = _buffer(virtual, info)
     layout = _Layout(info)
     index = virtual.integer(_symbol(info, "log_first_idx"), 4)
     stop = virtual.integer(_symbol(info, "log_next_idx"), 4)
@@ -34,14 +34,16 @@ def structured_untrusted(virtual: Virtual, info: Vmcoreinfo) -> Iterator[Entry]:
     wrapped = index >= stop
     if index == stop:
         return
+    budget = iter(range(_MOST_TRIES))
     for _ in range(MOST_RECORDS):
         header = buffer.slice(index, layout.size) if index + layout.size <= buffer.size else None
         length = None if header is None else layout.length(header, virtual)
         if length == 0 and wrapped:  # the end of the buffer: go on at its start
             index, wrapped = 0, False
         elif header is None or length is None or not _fits(layout, header, length, virtual):
-            resumed = _resume(buffer, virtual, layout, index, stop if not wrapped else buffer.size)
-            yield Gap(bytes=(resumed or (buffer.size if wrapped else stop)) - index)
+            end = buffer.size if wrapped else stop
+            resumed = _resume(buffer, virtual, layout, index, end, budget)
+            yield Gap(bytes=(resumed or end) - index)
             if resumed is not None:
                 index = resumed
             elif wrapped:
@@ -62,7 +64,7 @@ def flat_untrusted(virtual: Virtual, info: Vmcoreinfo) -> Iterator[bytes | Gap]:
     Raises:
         Malformed: the buffer cannot be found or read.
     """
-    buffer = _buffer(virtual, info, LARGEST_FLAT)
+    buffer = _buffer(virtual, info)
     # unsigned since 2.6.25, unsigned long before; the upper half of the long is zero in any real log
     end = virtual.integer(_symbol(info, "log_end"), 4)
     if end < buffer.size:
@@ -123,10 +125,14 @@ def _fits(layout: _Layout, header: bytes, length: int, virtual: Virtual) -> bool
     return layout.size <= length and layout.size + layout.text_length(header, virtual) <= length
 
 
-def _resume(buffer: Region, virtual: Virtual, layout: _Layout, index: int, end: int) -> int | None:
+def _resume(
+    buffer: Region, virtual: Virtual, layout: _Layout, index: int, end: int, budget: Iterator[int]
+) -> int | None:
     """Where a chain of three sound records begins behind a missing place; records are 4-byte aligned."""
     index = (index + 4) & ~3
-    while index + layout.size <= end:
+    for _ in budget:
+        if index + layout.size > end:
+            break
         header = buffer.slice(index, layout.size)
         if header is None:  # go on behind the missing page
             index += virtual.page_size - (buffer.start + index) % virtual.page_size or virtual.page_size
@@ -154,9 +160,9 @@ def _is_chain(buffer: Region, virtual: Virtual, layout: _Layout, index: int, end
     return True
 
 
-def _buffer(virtual: Virtual, info: Vmcoreinfo, largest: int) -> Region:
+def _buffer(virtual: Virtual, info: Vmcoreinfo) -> Region:
     size = virtual.integer(_symbol(info, "log_buf_len"), 4)
-    if not 0 < size <= largest:
+    if not 0 < size <= LARGEST:
         raise Malformed(f"the log's buffer claims {size} bytes")
     return Region(virtual, virtual.pointer(_symbol(info, "log_buf")), size)
 

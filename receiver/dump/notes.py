@@ -15,9 +15,9 @@ from receiver.dump.pread import CHUNK, PREFIX, Order, Pread, chunks
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
 NT_PRSTATUS = 1
-SEARCHED = (
-    16 << 20
-)  # bytes of a file that are searched for the note; 16,000 CPUs' registers come before it at most
+MOST_NOTES = 1 << 17  # of one segment: Linux knows 8,192 CPUs, and a dozen notes each
+SEARCHED = 16 << 20  # bytes of a file that are searched for VMCOREINFO
+_MOST_FINDS = 64  # of its name, while it is searched for
 _NAME = b"VMCOREINFO\0"
 
 
@@ -35,7 +35,9 @@ def parse_untrusted(data: bytes, order: Order) -> Iterator[Note]:
     header = struct.Struct(PREFIX[order] + "III")
     view = memoryview(data)
     position = 0
-    while position + header.size <= len(view):
+    for _ in range(MOST_NOTES):
+        if position + header.size > len(view):
+            break
         name_size, size, type_ = header.unpack_from(view, position)
         position += header.size
         if name_size == size == type_ == 0:
@@ -52,18 +54,18 @@ def search_untrusted(pread: Pread, offset: int, size: int) -> Vmcoreinfo | None:
     A file that is still arriving may not have its tables yet, but the note
     comes first; so the first `SEARCHED` bytes of the range are looked through.
     """
-    overlap = 4096
-    base, kept = offset, b""
+    base, kept, finds = offset, b"", 0
     for piece in chunks(pread, offset, min(size, SEARCHED), CHUNK):
         window = kept + piece
         found = window.find(_NAME)
-        while found >= 0:
+        while found >= 0 and finds < _MOST_FINDS:
+            finds += 1
             info = _at(pread, base - len(kept) + found)
             if info:
                 return info
             found = window.find(_NAME, found + 1)
         base += len(piece)
-        kept = window[-overlap:]
+        kept = window[1 - len(_NAME) :]
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from receiver.dump import decompress, diskdump, elf
 from receiver.dump.diskdump import DESCRIPTOR_SIZE, Header
 from receiver.dump.malformed import Malformed
-from receiver.dump.pread import PREFIX, Order, Pread
+from receiver.dump.pread import PREFIX, Order, Pread, claimed
 
 CACHED_BYTES = 16 << 20  # of pages kept
 _RANKED = 4096  # bytes of bitmap between two known counts
@@ -107,7 +107,7 @@ class _Part:
             raise Absent(pfn * self._size, "was never written: the dump broke off before it")
         if size > self._size:
             raise Absent(pfn * self._size, f"claims {size} bytes of data")
-        data = self._pread(offset, size)
+        data = claimed(self._pread, offset, size)
         if len(data) < size:
             raise Absent(pfn * self._size, "lies behind the end of the file")
         try:
@@ -174,14 +174,26 @@ class ElfMemory:
         self.page_size = page_size
 
     def page(self, paddr: int) -> bytes:
+        """Zeros where no segment is, but some of the page is in one: RAM need not end with a page."""
         paddr -= paddr % self.page_size
+        end = paddr + self.page_size
         whole = bytearray()
-        while len(whole) < self.page_size:
-            whole += self._stretch(paddr + len(whole), self.page_size - len(whole))
+        found = False
+        while (at := paddr + len(whole)) < end:
+            stretch = self._stretch(at, end - at)
+            if stretch is None:
+                following = bisect_right(self._starts, at)
+                until = self._starts[following] if following < len(self._starts) else end
+                stretch = bytes(min(until, end) - at)
+            else:
+                found = True
+            whole += stretch
+        if not found:
+            raise Absent(paddr, "is in no segment")
         return bytes(whole)
 
-    def _stretch(self, paddr: int, size: int) -> bytes:
-        """Bytes at this address up to the end of the segment that has them."""
+    def _stretch(self, paddr: int, size: int) -> bytes | None:
+        """Bytes at this address up to the end of the segment that has them, or None."""
         last = bisect_right(self._starts, paddr) - 1
         for number in range(last, max(-1, last - _OVERLAPS), -1):
             load = self._loads[number]
@@ -191,11 +203,11 @@ class ElfMemory:
             size = min(size, load.memsz - at)
             if at >= load.filesz:
                 return bytes(size)
-            data = self._pread(load.offset + at, min(size, load.filesz - at))
+            data = claimed(self._pread, load.offset + at, min(size, load.filesz - at))
             if not data:
                 raise Absent(paddr, "lies behind the end of the file")
             return data
-        raise Absent(paddr, "is in no segment")
+        return None
 
 
 def read(memory: Memory, paddr: int, size: int) -> bytes:

@@ -13,7 +13,13 @@ Pread = Callable[[int, int], bytes]
 Order = Literal["little", "big"]  # of bytes, on the machine that crashed
 PREFIX: dict[Order, str] = {"little": "<", "big": ">"}  # of struct formats
 
+_FURTHEST = 1 << 62  # bytes: beyond it an off_t may overflow
 CHUNK = 4 << 20  # bytes of one read of a long stretch
+
+
+def claimed(pread: Pread, offset: int, size: int) -> bytes:
+    """Read where the file itself says: an offset that no file reaches gives nothing."""
+    return pread(offset, size) if 0 <= offset <= _FURTHEST else b""
 
 
 def exactly(pread: Pread, offset: int, size: int, what: str) -> bytes:
@@ -22,7 +28,7 @@ def exactly(pread: Pread, offset: int, size: int, what: str) -> bytes:
     Raises:
         Malformed: the file ends before.
     """
-    data = pread(offset, size)
+    data = claimed(pread, offset, size)
     if len(data) != size:
         raise Malformed(f"{what} should lie at bytes {offset} to {offset + size}, but the file ends before")
     return data

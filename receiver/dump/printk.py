@@ -11,15 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from receiver.dump import anchor, diskdump, elf, logbuf, ringbuffer
-from receiver.dump.facts import kdump_vmcoreinfo
+from receiver.dump import logbuf, ringbuffer
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
-from receiver.dump.pages import ElfMemory, KdumpMemory
 from receiver.dump.pread import Pread
 from receiver.dump.records import LARGEST_TEXT, Gap, Record, form
-from receiver.dump.translate import Linear, Translator, translator_untrusted
-from receiver.dump.virtual import Virtual
+from receiver.dump.virtual import Virtual, open_parts_untrusted, open_untrusted
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
 Source = Literal["ringbuffer", "structured", "flat"]  # Linux 5.10 and later, 3.5 to 5.9, before 3.5
@@ -46,8 +43,7 @@ class Log:
 def log_untrusted(pread: Pread, kind: Kind) -> Log:
     """The log in one file, which may be broken or still arriving. Raises nothing."""
     try:
-        virtual, info = open_untrusted(pread, kind)
-        return read_untrusted(virtual, info)
+        return read_untrusted(*open_untrusted(pread, kind))
     except Malformed as error:
         return Log(why=str(error))
 
@@ -55,42 +51,9 @@ def log_untrusted(pread: Pread, kind: Kind) -> Log:
 def log_of_parts_untrusted(parts: Sequence[Pread]) -> Log:
     """The log in a split dump, of which parts may be missing. Raises nothing."""
     try:
-        memory = KdumpMemory(parts)
-        infos = (kdump_vmcoreinfo(pread, diskdump.parse_untrusted(pread)) for pread in parts)
-        info = next((found for found in infos if found), None)
-        return read_untrusted(_virtual(memory, info, memory.header.utsname.machine), _needed(info))
+        return read_untrusted(*open_parts_untrusted(parts))
     except Malformed as error:
         return Log(why=str(error))
-
-
-def open_untrusted(pread: Pread, kind: Kind) -> tuple[Virtual, Vmcoreinfo]:
-    """The kernel's memory, by virtual address, and what is needed to read it.
-
-    Raises:
-        Malformed: no dump, or its headers or VMCOREINFO are not there.
-    """
-    match kind:
-        case Kind.KDUMP:
-            memory = KdumpMemory([pread])
-            info = kdump_vmcoreinfo(pread, memory.header)
-            return _virtual(memory, info, memory.header.utsname.machine), _needed(info)
-        case Kind.ELF:
-            return _open_elf(pread)
-    raise Malformed(f"a file of kind {kind} holds no memory")
-
-
-def _open_elf(pread: Pread) -> tuple[Virtual, Vmcoreinfo]:
-    core = elf.parse_untrusted(pread)
-    info = _needed(elf.vmcoreinfo_untrusted(pread, core))
-    page_size = info.page_size or 4096
-    found = None if core.segments else anchor.anchored_untrusted(pread, core, info)
-    if found is None:
-        memory = ElfMemory(pread, page_size, core)
-        return _virtual(memory, info, core.architecture), info
-    image = found.segments[0]
-    way = Linear(image.vaddr, image.vaddr + image.memsz, image.paddr)
-    memory = ElfMemory(pread, page_size, found)
-    return Virtual(memory, Translator(memory, (way,), None, ())), info
 
 
 def read_untrusted(virtual: Virtual, info: Vmcoreinfo) -> Log:
@@ -134,6 +97,9 @@ def _collected(source: Source, entries: Iterable[Record | Gap | bytes]) -> Log:
     if missing and not why:
         what = "records" if source == "ringbuffer" else "records and bytes" if records else "bytes"
         why = f"{missing:,} {what} are in pages that the dump does not have"
+    timeless = sum(record.nanoseconds is None for record in records)
+    if timeless and not why:
+        why = f"the times of {timeless:,} records are in pages that the dump does not have"
     return Log(bytes(data), tuple(records), source, missing, why)
 
 
@@ -141,13 +107,3 @@ def _mark(data: bytearray, gap: Gap) -> None:
     if data and not data.endswith(b"\n"):
         data += b"\n"
     data += gap.text.encode() + b"\n"
-
-
-def _virtual(memory: KdumpMemory | ElfMemory, info: Vmcoreinfo | None, architecture: str | None) -> Virtual:
-    return Virtual(memory, translator_untrusted(memory, _needed(info), architecture or None))
-
-
-def _needed(info: Vmcoreinfo | None) -> Vmcoreinfo:
-    if info is None:
-        raise Malformed("the dump has no VMCOREINFO")
-    return info

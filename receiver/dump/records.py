@@ -14,7 +14,7 @@ from dataclasses import dataclass
 _ODD = re.compile(rb"[^\t-\r\x20-\x7e]")
 
 LARGEST_TEXT = 64 << 20  # bytes of text that are made; the kernel's rings have some hundred KiB
-MOST_RECORDS = 1 << 20
+MOST_RECORDS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ def _record(ring: _Ring, virtual: Virtual, id_: int, bits: int) -> Record | Gap 
     end = int.from_bytes(raw[layout.next : layout.next + word], order) % ring.text.size
     if begin == end:
         return None  # no text
+    if end == 0:
+        end = ring.text.size  # since 6.18 a block may end where the ring does
     if begin > end:
         begin = 0  # it would have wrapped: the writer put it to the ring's start
     begin += word  # the text follows the descriptor's id

@@ -14,14 +14,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from receiver.dump import pages
 from receiver.dump.malformed import Malformed
-from receiver.dump.pages import ElfMemory, KdumpMemory, Memory
+from receiver.dump.pages import Absent, ElfMemory, KdumpMemory, Memory
 from receiver.dump.pread import PREFIX
 from receiver.dump.vmcoreinfo import Vmcoreinfo
 
 MASK = (1 << 64) - 1
+_MOST_SEGMENTS = 1024  # that an address is looked up in, one after another
 
 
 class Unmapped(Malformed):
@@ -74,7 +76,7 @@ class Tables:
 
 
 class Translator:
-    """All ways that a dump offers: constant offsets first, then tables, then what is guessed."""
+    """All ways that a dump offers: constant offsets first, then tables, a guess where those are missing."""
 
     def __init__(
         self, memory: Memory, linear: tuple[Linear, ...], tables: Tables | None, guessed: tuple[Linear, ...]
@@ -94,7 +96,7 @@ class Translator:
         if self._tables:
             try:
                 return self._tables.walk(self._memory, vaddr)
-            except Malformed as error:
+            except Absent as error:
                 failure = error
         for linear in self._guessed:
             found = linear.translate(vaddr)
@@ -247,5 +249,5 @@ def _segments(memory: KdumpMemory | ElfMemory) -> tuple[Linear, ...]:
     """What the program headers of an ELF core say; kexec fills in the direct map."""
     if not isinstance(memory, ElfMemory):
         return ()
-    loads = (load for load in memory.core.loads if load.vaddr)
+    loads = (load for load in islice(memory.core.loads, _MOST_SEGMENTS) if load.vaddr)
     return tuple(Linear(load.vaddr, load.vaddr + load.memsz, load.paddr) for load in loads)

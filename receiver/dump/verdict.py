@@ -116,7 +116,7 @@ def _judge_kdump(pread: Pread, size: int, *, broke_off: bool) -> Judgement:
     first, end = header.pfn_range
     promised = said.pages_present or bitmap.popcount(pread, header.bitmap2.offset, first, end)
     table = descriptors.scan_untrusted(pread, table_at, promised, header.order)
-    if broke_off and table.zero and table.written:
+    if broke_off and table.written and _contradiction(pread, header, promised, table):
         # They are written in order, and the stream may have ended inside the last one.
         zero = table.zero + 1
         table = descriptors.scan_untrusted(pread, table_at, table.written - 1, header.order)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from receiver.dump import anchor, diskdump, elf
+from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pages import ElfMemory, KdumpMemory
-from receiver.dump.pread import Order
-from receiver.dump.translate import Translator
+from receiver.dump.pread import Order, Pread
+from receiver.dump.translate import Linear, Translator, translator_untrusted
+from receiver.dump.vmcoreinfo import Vmcoreinfo
 
-_MOST_KEPT = 4096  # pages that a region keeps
+_KEPT_BYTES = 16 << 20  # of a region
 
 
 class Virtual:
@@ -69,24 +74,14 @@ class Region:
             whole += page[: size - len(whole)]
         return bytes(whole)
 
-    def pieces(self) -> list[bytes | int]:
-        """The whole region: bytes where pages are there, the number of bytes missing between them."""
-        found: list[bytes | int] = []
+    def pieces(self) -> Iterator[bytes | int]:
+        """The whole region, page by page: its bytes, or their number where the page is missing."""
         offset = 0
         while offset < self.size:
             size = min(self.size - offset, self._page_size - (self.start + offset) % self._page_size)
             data = self.slice(offset, size)
-            last = found[-1] if found else None
-            if data is not None:
-                found.append(last + data if isinstance(last, bytes) else data)
-                if isinstance(last, bytes):
-                    del found[-2]
-            elif isinstance(last, int):
-                found[-1] = last + size
-            else:
-                found.append(size)
+            yield size if data is None else data
             offset += size
-        return found
 
     def _page(self, number: int) -> bytes | None:
         if number in self._pages:
@@ -97,7 +92,53 @@ class Region:
         except Malformed as error:
             self.failure = self.failure or error
             page = None
-        if len(self._pages) >= _MOST_KEPT:
+        if len(self._pages) * self._page_size >= _KEPT_BYTES:
             self._pages.pop(next(iter(self._pages)))
         self._pages[number] = page
         return page
+
+
+def open_untrusted(pread: Pread, kind: Kind) -> tuple[Virtual, Vmcoreinfo]:
+    """The kernel's memory, by virtual address, and what is needed to read it.
+
+    Raises:
+        Malformed: no dump, or its headers or VMCOREINFO are not there.
+    """
+    match kind:
+        case Kind.KDUMP:
+            return open_parts_untrusted([pread])
+        case Kind.ELF:
+            return _open_elf(pread)
+    raise Malformed(f"a file of kind {kind} holds no memory")
+
+
+def open_parts_untrusted(parts: Sequence[Pread]) -> tuple[Virtual, Vmcoreinfo]:
+    """The same of a split dump, of which parts may be missing.
+
+    Raises:
+        Malformed: a part's headers cannot be read, or no part has VMCOREINFO.
+    """
+    memory = KdumpMemory(parts)
+    infos = (diskdump.vmcoreinfo_untrusted(pread, diskdump.parse_untrusted(pread)) for pread in parts)
+    info = _needed(next((found for found in infos if found), None))
+    return Virtual(memory, translator_untrusted(memory, info, memory.header.utsname.machine or None)), info
+
+
+def _open_elf(pread: Pread) -> tuple[Virtual, Vmcoreinfo]:
+    core = elf.parse_untrusted(pread)
+    info = _needed(elf.vmcoreinfo_untrusted(pread, core))
+    page_size = info.page_size or 4096
+    found = None if core.segments else anchor.anchored_untrusted(pread, core, info)
+    if found is None:
+        memory = ElfMemory(pread, page_size, core)
+        return Virtual(memory, translator_untrusted(memory, info, core.architecture)), info
+    image = found.segments[0]
+    way = Linear(image.vaddr, image.vaddr + image.memsz, image.paddr)
+    memory = ElfMemory(pread, page_size, found)
+    return Virtual(memory, Translator(memory, (way,), None, ())), info
+
+
+def _needed(info: Vmcoreinfo | None) -> Vmcoreinfo:
+    if info is None:
+        raise Malformed("the dump has no VMCOREINFO")
+    return info

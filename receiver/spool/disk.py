@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -51,6 +52,12 @@ def start_writeback(fd: int) -> None:
     """Let the kernel write what is dirty now, without waiting: less is left for the fsync at the end."""
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(fd, ctypes.c_int64(0), ctypes.c_int64(0), SYNC_FILE_RANGE_WRITE)
+
+
+def free_bytes(fd: int) -> int:
+    """What is left on the file system of `fd`."""
+    status = os.fstatvfs(fd)
+    return status.f_bavail * status.f_frsize if status.f_blocks else sys.maxsize  # some say nothing
 
 
 def reader(fd: int) -> Callable[[int, int], bytes]:

@@ -7,11 +7,13 @@ the throughput to the interpreter lock.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,14 +25,16 @@ from receiver.dump.progress import Progress
 from receiver.dump.stream import Intake
 from receiver.spool import incoming
 from receiver.spool.clock import iso
-from receiver.spool.disk import reader, start_writeback, write_all
+from receiver.spool.disk import free_bytes, reader, start_writeback, write_all
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
+from receiver.wire.families import Observation
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
 WRITEBACK: Final = 32 << 20  # bytes of dirty pages that are worth a start of writing
+FLOOR: Final = 4 << 20  # bytes of the disk that no dump takes: manifests, reports and the catalogue need them
 HEADERS: Final = 64 << 10  # bytes on disk before the first look for what the dump says of itself
 
 
@@ -63,6 +67,7 @@ class Upload:
         *,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._owner = owner
@@ -70,6 +75,7 @@ class Upload:
         self._requested = tuple(requested)
         self._tool = tool
         self._clock = clock
+        self._heard = tuple(heard)
         self._begun = clock()
         self._noted = 0.0
         self._dirty = 0  # bytes written since the kernel was last told to write them out
@@ -82,9 +88,16 @@ class Upload:
         self.id = secrets.token_hex(6)
         self.wire_bytes = 0
         self.path = spool.root / dump.directory / f"{incoming.PREFIX}{self.id}"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        incoming.hold(self._fd)
-        self._note(self._begun)
+        with spool.changing(dump.directory):  # or a start's tidying takes it between the two steps
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            incoming.hold(self._fd)
+        self._inode = os.fstat(self._fd).st_ino
+        try:
+            self._note(self._begun)
+        except BaseException:
+            os.close(self._fd)
+            incoming.discard(self.path)
+            raise
 
     def write(self, batch: Sequence[bytes | memoryview]) -> None:
         """Store the next bytes of the wire.
@@ -100,10 +113,13 @@ class Upload:
         self._put(write for data in batch for write in self._intake.feed_untrusted(data))
         now = self._clock()
         if now - self._noted >= NOTE_SECONDS:
-            self._note(now)
+            with suppress(OSError):  # it tells of the upload; the upload does not need it
+                self._note(now)
 
     def _put(self, writes: Iterator[WriteAt]) -> None:
         try:
+            if free_bytes(self._fd) < FLOOR:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             done = write_all(self._fd, writes)
         except OSError as error:
             self._broken = os.strerror(error.errno or 0)
@@ -164,8 +180,9 @@ class Upload:
             malformed=self._malformed,
             records=flattened.records if flattened else None,
             trailing=flattened.trailing if flattened else 0,
+            heard=self._heard,
         )
-        return Stored(*commit(self._spool, self.dump.directory, arrived))
+        return Stored(*commit(self._spool, self.dump, arrived))
 
     def _note(self, now: float) -> None:
         """Tell other processes how far it is; the dump's own words are read as soon as they are in."""
@@ -200,6 +217,7 @@ class Upload:
                 kernel_release=self._facts.kernel_release,
                 build_id=self._facts.build_id,
                 crash_time=iso(self._facts.crash_time) if self._facts.crash_time else None,
+                inode=self._inode,
                 seconds=round(seconds, 3),
                 eta_seconds=round(seconds / fraction - seconds, 1) if fraction else None,
             ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -23,6 +23,7 @@ from receiver.spool.space import Limits
 from receiver.spool.view import View
 from receiver.spool.writer import Broken, Stored, Upload
 from receiver.ssh.feed import Feed
+from receiver.wire.families import Banner, Observation
 from receiver.wire.paths import ClientPath
 
 T = TypeVar("T")
@@ -61,10 +62,10 @@ class Door:
         if not self.uploads:
             self.idle.set()
 
-    def view(self, identity: Identity) -> View:
-        """The spool as this client may use it."""
+    def view(self, identity: Identity, heard: Sequence[Observation] = ()) -> View:
+        """The spool as this client may use it; `heard` tells which kdump it is."""
         owner = Owner(identity.name, identity.how, identity.peer)
-        return View(self.spool, owner, self.limits)
+        return View(self.spool, owner, self.limits, heard=heard)
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a thread."""
@@ -81,6 +82,12 @@ class Door:
             self.record(dump)
         except Exception as error:
             self.bus.tell(Trouble("catalogue", f"{dump.directory} is stored but not listed yet: {error}"))
+
+
+def banner(channel: asyncssh.SSHServerChannel[bytes]) -> Banner:
+    """What the client's ssh says it is."""
+    version: str = channel.get_extra_info("client_version", "")
+    return Banner(version.removeprefix("SSH-2.0-"))
 
 
 class Reception:

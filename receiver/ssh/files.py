@@ -18,7 +18,8 @@ import asyncssh
 from receiver.events import CommandRefused
 from receiver.hosts.identity import Identity
 from receiver.ssh import enrol
-from receiver.ssh.door import Door, Reception
+from receiver.ssh.door import Door, Reception, banner
+from receiver.wire.families import SftpFile
 from receiver.wire.paths import ClientPath, parse_untrusted
 from receiver.wire.refused import Refused, printable
 
@@ -41,11 +42,12 @@ class Incoming:
         self._held = 0
         self.position = 0
 
-    async def begin(self) -> None:
-        """Start to receive. Raises OSError."""
+    async def begin(self, version: int) -> None:
+        """Start to receive by SFTP's `version`. Raises OSError."""
+        heard = (self._files.banner, SftpFile(self._path, version))
         self._reception = await Reception.begin(
             self._files.door,
-            self._files.view,
+            self._files.door.view(self._files.identity, heard),
             self._path,
             "sftp",
             pause=self._flowing.clear,
@@ -117,6 +119,7 @@ class Files(asyncssh.SFTPServer):
         super().__init__(channel)
         self.door = door
         self.identity = identity
+        self.banner = banner(channel)
         self.view = door.view(identity)
         self.input_over = False  # the session sets it: what is still open then was not closed by the client
 
@@ -128,13 +131,14 @@ class Files(asyncssh.SFTPServer):
     # What may be done with files.
 
     async def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
-        return await self._open(path, writing=bool(pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND)))
+        writing = pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND)
+        return await self._open(path, version=3, writing=bool(writing))
 
     async def open56(self, path: bytes, desired_access: int, flags: int, attrs: asyncssh.SFTPAttrs) -> object:
         writing = desired_access & (asyncssh.ACE4_WRITE_DATA | asyncssh.ACE4_APPEND_DATA)
-        return await self._open(path, writing=bool(writing))
+        return await self._open(path, version=6, writing=bool(writing))
 
-    async def _open(self, raw: bytes, *, writing: bool) -> object:
+    async def _open(self, raw: bytes, *, version: int, writing: bool) -> object:
         path = self._path(raw, "open")
         if self.identity.how == "token":
             if path.parts[-2:] != AUTHORIZED_KEYS:
@@ -143,7 +147,7 @@ class Files(asyncssh.SFTPServer):
         if writing:
             incoming = Incoming(self, path)
             try:
-                await incoming.begin()
+                await incoming.begin(version)
             except OSError as error:
                 _fail(error)
             return incoming

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -176,6 +177,14 @@ def observe(previous: Family, observation: Observation) -> Family:
         case _:
             assert_never(observation)
     return _narrow(previous, _narrow(names, _by_command(observation)))
+
+
+def narrowed(client: str, heard: Iterable[Observation]) -> str:
+    """`client`, a family's text, after all of `heard`; what a dump's manifest keeps between connections."""
+    family = Family.from_text(client)
+    for observation in heard:
+        family = observe(family, observation)
+    return family.text
 
 
 def _narrow(previous: Family, possible: Family) -> Family:

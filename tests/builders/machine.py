@@ -122,6 +122,20 @@ class Machine:
     def symbol(self, name: str, address: int) -> None:
         self.lines[f"SYMBOL({name})"] = f"{address:x}"
 
+    def flat_memory_model(self) -> None:
+        """What makedumpfile wants to know of the memory model before it looks at a log."""
+        self.lines |= {
+            "SIZE(page)": "64",
+            "OFFSET(page.flags)": "0",
+            "OFFSET(page._refcount)": "52",
+            "OFFSET(page._count)": "52",
+            "OFFSET(page.mapping)": "24",
+            "OFFSET(page.lru)": "8",
+            "OFFSET(page._mapcount)": "48",
+            "OFFSET(page.private)": "40",
+        }
+        self.symbol("mem_map", self.place(self.word(0xFFFF888000000000)))
+
     # logs -----------------------------------------------------------------------
 
     def ringbuffer(
@@ -131,9 +145,13 @@ class Machine:
         count_bits: int = 5,
         size_bits: int = 12,
         first_id: int | None = None,
+        may_touch_the_end: bool = False,
         place: Callable[[bytes], int] | None = None,
     ) -> None:
-        """The log of Linux 5.10 and later; `place` puts its three arrays and gives their addresses."""
+        """The log of Linux 5.10 and later; `place` puts its three arrays and gives their addresses.
+
+        `may_touch_the_end`: a block may end where the ring does, as in Linux 6.18 and later.
+        """
         put = place or self.place
         word, count, size = self.word_size, 1 << count_bits, 1 << size_bits
         id_mask = (1 << word * 8 - 2) - 1
@@ -143,10 +161,9 @@ class Machine:
         id_ = tail = (-count if first_id is None else first_id) & id_mask
         for message in messages:
             block = -(-(word + len(message.text)) // word) * word
-            begin, end = lpos, lpos + block
-            if begin // size != (end - 1) // size:  # it would wrap: start anew at the ring's start
-                end = (end // size) * size + block
-            at = 0 if begin // size != (end - 1) // size else begin % size
+            begin, end, at = lpos, lpos + block, lpos % size
+            if begin // size != (end - may_touch_the_end) // size:  # it wraps: its data are at the start
+                end, at = end // size * size + block, 0
             text[at : at + block] = (self.word(id_) + message.text).ljust(block, b"\0")
             lpos = end
             row = self.word(2 << word * 8 - 2 | id_) + self.word(begin) + self.word(end)
