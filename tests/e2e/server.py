@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,3 +63,54 @@ def sshd(home: Path) -> Iterator[Sshd]:
         finally:
             daemon.terminate()
             daemon.wait(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Our own collector; ``tool`` is its command with the options that name this instance."""
+
+    port: int
+    key: Path
+    host_key_line: str
+    tool: tuple[str, ...]
+
+    def dumps(self) -> list[dict[str, object]]:
+        """What `kdump-receiver list --json` says."""
+        done = subprocess.run([*self.tool, "list", "--json"], capture_output=True, text=True, timeout=60)
+        found = json.loads(done.stdout or "[]")
+        assert isinstance(found, list)
+        return found
+
+
+@contextmanager
+def receiver(home: Path, name: str) -> Iterator[Receiver]:
+    """Run `kdump-receiver` on a free port of loopback, with one host enrolled as ``name``."""
+    home.mkdir(parents=True, exist_ok=True)
+    key = home / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    program = str(Path(sys.executable).parent / "kdump-receiver")
+    tool = (program, "--root", str(home / "root"))
+    enrol = [*tool, "host", "add", name, "--key", f"{key}.pub"]
+    subprocess.run(enrol, check=True, capture_output=True, timeout=60)
+    with (home / "receiver.log").open("wb") as log:
+        daemon = subprocess.Popen(
+            [*tool, "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        assert daemon.stdout is not None
+        try:
+            line = daemon.stdout.readline()
+            if not line:
+                raise RuntimeError((home / "receiver.log").read_text())
+            port = int(json.loads(line)["ssh"].rpartition(":")[2])
+            scanned = subprocess.run(
+                ["ssh-keyscan", "-t", "ed25519", "-p", str(port), "127.0.0.1"],
+                capture_output=True,
+                text=True,
+                timeout=30,
+            ).stdout
+            kind, blob = next(row.split()[1:3] for row in scanned.splitlines() if not row.startswith("#"))
+            yield Receiver(port, key, f"[10.0.2.2]:{port} {kind} {blob}", tool)
+        finally:
+            daemon.terminate()
+            daemon.wait(20)
+            daemon.stdout.close()

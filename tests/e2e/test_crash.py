@@ -8,6 +8,7 @@ image in the guest with dracut (two minutes of software emulation), later ones f
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.machine import CACHE, Run, boot
-from tests.e2e.server import Sshd, sshd
+from tests.e2e.server import Receiver, Sshd, receiver, sshd
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 REPO = Path(__file__).parent.parent.parent
@@ -90,7 +91,7 @@ class Listener(threading.Thread):
 
 def guest(
     tmp_path: Path,
-    server: Sshd,
+    server: Sshd | Receiver,
     conf: str,
     script: str = PREPARE + START,
     *,
@@ -108,7 +109,7 @@ def guest(
     for name, text in (scripts or {}).items():
         (stage / "scripts" / name).write_text(text)
         (stage / "scripts" / name).chmod(0o755)
-    text = conf.replace("{port}", str(server.port)).replace("{dumps}", str(server.dumps))
+    text = conf.replace("{port}", str(server.port)).replace("{dumps}", str(getattr(server, "dumps", "")))
     (stage / "kdump.conf").write_text(text)
     shutil.copy(server.key, stage / "id")
     # images are kept by what makes dracut's part differ, which the port and the directory do not
@@ -122,7 +123,7 @@ def guest(
     }
     kept = CACHE / "images" / name
     if kept.exists():
-        shutil.copytree(kept, stage / "images")
+        shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
     try:
         return boot(stage, script, environment=environment, disks=disks, seconds=seconds, until=until)
     finally:
@@ -199,6 +200,18 @@ def test_a_crash_arrives_over_ssh_and_the_cluster_hears_of_it_first(tmp_path: Pa
     assert cluster.heard, "no fence_kdump message came"
     assert cluster.heard[0][1][:4] in (b"\x40\x2a\x30\x1b", b"\x1b\x30\x2a\x40")
     assert cluster.heard[0][0] < files["vmcore-dmesg.txt"].stat().st_mtime
+
+
+def test_our_receiver_calls_the_dump_complete(tmp_path: Path) -> None:
+    """The three programs meet on the wire: sent by `kdump`, judged by `kdump-receiver` from the bytes."""
+    with receiver(tmp_path / "receiver", "crashnode1") as ours:
+        run = guest(tmp_path, ours, "ssh kdump@10.0.2.2:{port}\npath /var/crash\n")
+        assert_rebooted(run)
+        (dump,) = ours.dumps()
+        shown = subprocess.run([*ours.tool, "log"], capture_output=True, text=True, timeout=120)
+    assert dump["verdict"] == "complete", run.text[-3000:]
+    assert dump["host"] == "crashnode1"
+    assert "sysrq triggered crash" in json.dumps(dump) + shown.stdout
 
 
 def test_scp_over_ipv6(tmp_path: Path, server: Sshd) -> None:
