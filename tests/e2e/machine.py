@@ -207,7 +207,6 @@ def boot(
     init = GUEST_INIT.replace("@STAGE@", str(stage)).replace("@KERNEL@", str(kernel.home))
     (stage / "init.sh").write_text(init)
     image = first_image(kernel, stage)
-    run = Run()
     with shared_root(stage) as socket:
         argv = [
             "qemu-system-x86_64",
@@ -240,38 +239,44 @@ def boot(
         for number, disk in enumerate(disks):
             argv += ["-drive", f"file={disk},format=raw,if=none,id=d{number}"]
             argv += ["-device", f"virtio-blk-pci,drive=d{number},serial=disk{number}"]
-        argv += ["-serial", "stdio"]
-        begin = time.monotonic()
-        with (stage / "console.log").open("w") as log:
-            qemu = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-            assert qemu.stdout is not None
-            try:
-                os.set_blocking(qemu.stdout.fileno(), False)
-                left = b""
-                while True:
-                    data = qemu.stdout.read()
-                    now = time.monotonic() - begin
-                    if data:
-                        *whole, left = (left + data).split(b"\n")
-                        for raw in whole:
-                            line = raw.decode(errors="replace").rstrip("\r")
-                            run.lines.append((now, line))
-                            print(f"{now:8.2f} {line}", file=log, flush=True)
-                            if until and until in line:
-                                return run
-                    elif qemu.poll() is not None:
-                        break
-                    else:
-                        time.sleep(0.05)
-                    if now > seconds:
-                        run.lines.append((now, "@@ time is up"))
-                        print(f"{now:8.2f} @@ time is up", file=log, flush=True)
-                        break
-            finally:
-                if qemu.poll() is None:
-                    qemu.kill()
-                qemu.wait(10)
-                qemu.stdout.close()
-    return run
+        return run_qemu(argv, stage / "console.log", seconds, until)
+
+
+def run_qemu(argv: Sequence[str], console: Path, seconds: float, until: str = "") -> Run:
+    """Run QEMU to its end and keep its console; killed after ``seconds`` or at a line with ``until``."""
+    run = Run()
+    begin = time.monotonic()
+    with console.open("w") as log:
+        qemu = subprocess.Popen(
+            [*argv, "-serial", "stdio"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert qemu.stdout is not None
+        try:
+            os.set_blocking(qemu.stdout.fileno(), False)
+            left = b""
+            while True:
+                data = qemu.stdout.read()
+                now = time.monotonic() - begin
+                *whole, left = (left + (data or b"")).split(b"\n")
+                for raw in whole:
+                    line = raw.decode(errors="replace").rstrip("\r")
+                    run.lines.append((now, line))
+                    print(f"{now:8.2f} {line}", file=log, flush=True)
+                    if until and until in line:
+                        return run
+                if not data:
+                    if qemu.poll() is not None:
+                        return run
+                    time.sleep(0.05)
+                if now > seconds:
+                    run.lines.append((now, "@@ time is up"))
+                    print(f"{now:8.2f} @@ time is up", file=log, flush=True)
+                    return run
+        finally:
+            if qemu.poll() is None:
+                qemu.kill()
+            qemu.wait(10)
+            qemu.stdout.close()

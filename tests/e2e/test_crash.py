@@ -101,6 +101,8 @@ def guest(
     seconds: float = 600,
     life: int = 1,
     until: str = "",
+    memory: int = 768,
+    reserve: str = "192M",
 ) -> Run:
     """One life of the guest with this kdump.conf; ``{port}`` and ``{dumps}`` stand for the server's."""
     stage = Path("/var/tmp") / f"kdump-net-e2e-stage-{tmp_path.name}-{life}"
@@ -125,7 +127,16 @@ def guest(
     if kept.exists():
         shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
     try:
-        return boot(stage, script, environment=environment, disks=disks, seconds=seconds, until=until)
+        return boot(
+            stage,
+            script,
+            environment=environment,
+            disks=disks,
+            seconds=seconds,
+            until=until,
+            memory=memory,
+            reserve=reserve,
+        )
     finally:
         if (stage / "images").exists():
             shutil.copytree(stage / "images", kept, dirs_exist_ok=True)
