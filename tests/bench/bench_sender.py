@@ -2,9 +2,9 @@
 
     python -m tests.bench.bench_sender [--pairs 1] [--memory 768] [--reserve 192M] [--json FILE]
 
-Two guests of Debian 12 (cloud kernel, which may differ by a point release) in software emulation, one after the other, A B A B. The first run makes both (debootstrap and
-one dracut build: ten minutes); what is made is kept. Needs root, the packages of `tests/packages.sh e2e`
-and debootstrap.
+Two guests of Debian 12 in software emulation (the cloud kernel, which may differ by a point release), one
+after the other, A B A B. The first run makes both (debootstrap and one dracut build: ten minutes); what is
+made is kept. Needs root, the packages of `tests/packages.sh e2e` and debootstrap.
 """
 
 from __future__ import annotations
