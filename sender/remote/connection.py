@@ -102,9 +102,9 @@ class Connection:
             with contextlib.closing(channel):
                 channel.settimeout(self.seconds)
                 channel.exec_command(command)
-                if stdin:
+                with contextlib.suppress(OSError):  # a server may answer without reading it
                     channel.sendall(stdin)
-                channel.shutdown_write()
+                    channel.shutdown_write()
                 out, err = _drain(channel, time.monotonic() + self.seconds)
                 return Answer(
                     channel.recv_exit_status(), out.decode(errors="replace"), err.decode(errors="replace")
@@ -119,14 +119,14 @@ def _drain(channel: paramiko.Channel, deadline: float) -> tuple[bytes, bytes]:
             out += channel.recv(65536)
         elif channel.recv_stderr_ready():
             err += channel.recv_stderr(65536)
-        elif channel.exit_status_ready() and not channel.recv_ready() and not channel.recv_stderr_ready():
-            return bytes(out), bytes(err)
-        elif channel.closed or time.monotonic() > deadline or len(out) + len(err) > MAX_ANSWER:
-            if channel.closed:
+        elif channel.closed or (channel.eof_received and channel.exit_status_ready()):
+            # some servers send the status before the last of the output: both ends are waited for
+            if not (channel.recv_ready() or channel.recv_stderr_ready()):
                 return bytes(out), bytes(err)
+        elif time.monotonic() > deadline or len(out) + len(err) > MAX_ANSWER:
             raise TimeoutError("the server did not finish its answer")
         else:
-            channel.status_event.wait(0.05)
+            time.sleep(0.02)
 
 
 def _load_key(path: str) -> paramiko.PKey:
