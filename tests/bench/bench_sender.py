@@ -17,9 +17,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.stock_guest import boot_files, disk, root_tree
 from tests.e2e.machine import CACHE, Run, run_qemu
 from tests.e2e.server import Sshd, sshd
+from tests.e2e.stock_guest import disk, stock_argv
 from tests.e2e.test_crash import guest
 
 SECONDS = 900
@@ -63,29 +63,15 @@ def ours(server: Sshd, work: Path, memory: int, reserve: str) -> Figures:
 def stock(server: Sshd, work: Path, memory: int, reserve: str) -> Figures:
     """Unmodified kdump-tools. Its first boot makes its crash initrd; the second is measured."""
     image = disk(work / "stock.img", "root@10.0.2.2", server.port, server.key)
-    kernel, initrd = boot_files()
-    argv = [
-        "qemu-system-x86_64",
-        "-nodefaults",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-machine",
-        "q35,accel=tcg",
-    ]
-    argv += ["-cpu", "max", "-smp", "2", "-m", str(memory), "-kernel", str(kernel), "-initrd", str(initrd)]
-    append = f"root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=5 crashkernel={reserve}"
-    argv += ["-append", append, "-drive", f"file={image},format=raw,if=virtio"]
-    argv += ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
+    argv = stock_argv(image, memory, reserve)
     run = Run()
     for life in (1, 2):
         run = run_qemu(argv, CACHE / "last" / f"stock-{life}.log", SECONDS)
         if life == 1:
             shutil.rmtree(server.dumps)
             server.dumps.mkdir()
-    size = _listed(run, "initrd.img-") or (root_tree() / "boot").stat().st_size
     image.unlink()
-    return _figures(run, server, size)
+    return _figures(run, server, _listed(run, "initrd.img-"))
 
 
 def main() -> None:

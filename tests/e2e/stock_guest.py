@@ -90,7 +90,20 @@ def disk(to: Path, user_host: str, port: int, key: Path) -> Path:
     return to
 
 
-def boot_files() -> tuple[Path, Path]:
-    """Its kernel and initrd."""
+def stock_argv(image: Path, memory: int = 768, reserve: str = "192M") -> list[str]:
+    """QEMU's words for it, without the console."""
     boot = root_tree() / "boot"
-    return next(boot.glob("vmlinuz-*")), next(boot.glob("initrd.img-*"))
+    kernel, initrd = next(boot.glob("vmlinuz-*")), next(boot.glob("initrd.img-*"))
+    argv = [
+        "qemu-system-x86_64",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-machine",
+        "q35,accel=tcg",
+    ]
+    argv += ["-cpu", "max", "-smp", "2", "-m", str(memory), "-kernel", str(kernel), "-initrd", str(initrd)]
+    argv += ["-append", f"root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=5 crashkernel={reserve}"]
+    argv += ["-drive", f"file={image},format=raw,if=virtio", "-device", "virtio-rng-pci"]
+    return [*argv, "-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0"]
