@@ -15,7 +15,7 @@ from receiver.events import Bus, Listening, Trouble
 from receiver.failure import Failure
 from receiver.hosts import hostkeys
 from receiver.hosts.keys import HostKeys
-from receiver.server import Server, log_event
+from receiver.server import Server, authorities_of, log_event
 from receiver.settings import Settings
 from receiver.stores import open_catalogue, open_spool
 from receiver.workers import Workers
@@ -83,19 +83,24 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     open_spool(settings)
     open_catalogue(settings).close()
     hostkeys.load(settings.state)
+    authorities_of(settings)
 
     def ready() -> None:
         bus.tell(Listening(" ".join(addresses)))
         print(json.dumps({"event": "listening", "ssh": addresses[0]}), flush=True)
         systemd.notify("READY=1")
-        if not HostKeys(settings.state).all():
+        if HostKeys(settings.state).is_empty():
             print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
 
     def run(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
-        server = Server(settings, sockets, first=number == 0)
+        server = Server(settings, sockets, first=number == 0 or any_died)
         asyncio.run(server.serve(ready, beat))
 
+    any_died = False  # then the one that takes the place looks after what the dead one left
+
     def died(number: int, status: int) -> None:
+        nonlocal any_died
+        any_died = True
         bus.tell(
             Trouble("workers", f"worker {number} ended with status {status}; another one takes its place")
         )

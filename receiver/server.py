@@ -67,7 +67,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         keys = hostkeys.load(self._settings.state)
-        authorities = certificates.load(self._settings.user_ca) if self._settings.user_ca else None
+        authorities = authorities_of(self._settings)
         for change in hostkeys.changes(self._settings.state, keys, authorities):
             self._bus.tell(HostKeyChanged(change.what, change.before, change.now))
         door = Door(
@@ -176,6 +176,13 @@ class Server:
                 reports.analyse(self._spool, directory, self._settings)
             except Exception as error:
                 self._bus.tell(Trouble("analysis", f"{directory}: {error}"))
+
+
+def authorities_of(settings: Settings) -> certificates.Authorities | None:
+    """The CAs of `user_ca`, if it names a file. Raises AuthorityError."""
+    if settings.user_ca is None:
+        return None
+    return certificates.load(settings.user_ca, sha1=settings.legacy_algorithms)
 
 
 async def _beat(beat: Callable[[], None]) -> None:

@@ -6,82 +6,171 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.cli.context import Context
+from receiver.cli import columns
 from receiver.failure import Failure
-from receiver.hosts.keys import EnrolledKey, HostKeys
+from receiver.hosts.addresses import BadAddress, check_address
+from receiver.hosts.identity import BadName, check_host_name
+
+if TYPE_CHECKING:
+    from receiver.cli.context import Context
+    from receiver.hosts.enrolled import Added, EnrolledKey, Host
+    from receiver.hosts.keys import HostKeys
 
 NO_MATCH: Final = 1
+KEY_FILE_MAX: Final = 64 << 10  # bytes
+
+
+class KeyFileError(Failure):
+    """The file that was named cannot be read."""
+
+    exit_code = 66  # EX_NOINPUT
+
+
+def host_name(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """A host's name, or a usage error."""
+    try:
+        return None if name is None else check_host_name(name)
+    except BadName as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _addresses(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(check_address(text) for text in texts)
+    except BadAddress as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _hosts(context: Context) -> HostKeys:
+    from receiver.hosts.keys import HostKeys  # asyncssh takes a while to load, and `list` does without
+
+    return HostKeys(context.settings.state)
 
 
 @click.group(name="host")
 def group() -> None:
-    """Enrol, list and remove hosts."""
+    """Enrol, list and remove the hosts that may send dumps."""
 
 
 @group.command()
-@click.argument("name")
+@click.argument("name", callback=host_name)
+@click.option("--key", required=True, metavar="FILE.pub", help="Its public key; - reads standard input.")
 @click.option(
-    "--key", required=True, metavar="FILE.pub", help="The host's public key; - reads standard input."
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="IP|NET",
+    callback=_addresses,
+    help="Take the key only from there. May be repeated.",
 )
-@click.option("--address", "addresses", multiple=True, metavar="IP|NET", help="Take the key only from there.")
 @click.option("--shared", is_flag=True, help="Many hosts have this key; their addresses tell them apart.")
+@click.option("--weak-rsa", is_flag=True, help="Take an RSA key below 2048 bits, down to 1024.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_obj
 def add(
-    context: Context, name: str, key: str, addresses: tuple[str, ...], shared: bool, as_json: bool
+    context: Context,
+    name: str,
+    key: str,
+    addresses: tuple[str, ...],
+    shared: bool,
+    weak_rsa: bool,
+    as_json: bool,
 ) -> None:
-    """Let the host NAME in with its public key."""
-    try:
-        text = sys.stdin.read() if key == "-" else Path(key).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise Failure(f"{key}: {reason}; give the host's .pub file") from None
-    hosts = HostKeys(context.settings.state)
-    others = [other.fingerprint for other in hosts.of(name)]
-    new = hosts.add(name, text, addresses=addresses, shared=shared)
+    """Let the host NAME in with its public key, from its next login on.
+
+    Again with another key: the host may use both. Again with the same key: it is used by the
+    new rules. A key that is none, or another host's, is refused with exit status 65.
+    """
+    added = _hosts(context).add(name, _read(key), addresses=addresses, shared=shared, weak_rsa=weak_rsa)
     if as_json:
-        click.echo(json.dumps(asdict(new)))
-        return
-    click.echo(f"{new.host} may send dumps with {new.fingerprint}.")
-    if others and new.fingerprint not in others:
-        click.echo(f"It still has {len(others)} other key(s), too; `host list` shows them.")
+        known = added.before is not None
+        click.echo(json.dumps(asdict(added.key) | {"was_enrolled": known, "other_keys": added.others}))
+    else:
+        _tell(added)
+
+
+def _tell(added: Added) -> None:
+    key = added.key
+    where = f" from {', '.join(key.addresses)}" if key.addresses else ""
+    click.echo(f"{key.host} may send dumps{where} with {key.fingerprint}.")
+    if key.shared:
+        click.echo(f"Each address that uses the key is a host of its own: {key.host}@ADDRESS.")
+    if added.before is not None:
+        click.echo("It had this key before; what was said now holds.")
+    if added.others:
+        click.echo(
+            f"It may still use {len(added.others)} other key(s): `kdump-receiver host list {key.host}`."
+        )
+
+
+def _read(source: str) -> str:
+    """The text of a key file, or of standard input."""
+    try:
+        if source == "-":
+            data = sys.stdin.buffer.read(KEY_FILE_MAX)
+        else:
+            with Path(source).open("rb") as file:
+                data = file.read(KEY_FILE_MAX)
+    except OSError as error:
+        raise KeyFileError(f"{source}: {error.strerror}; give the host's .pub file") from None
+    # Whatever is not text is no key; the reader says so, and shows what can be shown.
+    return data.decode(errors="replace")
 
 
 @group.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @click.pass_obj
-def list_hosts(context: Context, as_json: bool) -> int:
-    """List the enrolled hosts. None: exit status 1."""
-    keys = HostKeys(context.settings.state).all()
+def list_hosts(context: Context, name: str | None, as_json: bool) -> int:
+    """List the enrolled hosts, or the host NAME, with their keys. None: exit status 1."""
+    hosts = [host for host in _hosts(context).hosts() if name in (None, host.name)]
+    for damage in (damage for host in hosts for damage in host.damaged):
+        click.echo(f"kdump-receiver: {damage}", err=True)
     if as_json:
-        click.echo(json.dumps([asdict(key) for key in keys]))
-    elif not keys:
-        click.echo("No hosts. Enrol one with `host add`, or let it come with a `token create`.", err=True)
-    for key in [] if as_json else keys:
-        click.echo(_line(key))
-    return 0 if keys else NO_MATCH
+        click.echo(json.dumps([_document(host) for host in hosts]))
+    elif any(host.keys for host in hosts):
+        headings = ("HOST", "TYPE", "FINGERPRINT", "FROM", "ADDED", "BY", "COMMENT")
+        columns.show(headings, [_row(key) for host in hosts for key in host.keys])
+    elif name is not None:
+        click.echo(f"No host {name!r}.", err=True)
+    else:
+        click.echo("No hosts. Enrol one: `host add`, or `token create` and the host's `propagate`.", err=True)
+    return 0 if hosts else NO_MATCH
 
 
-def _line(key: EnrolledKey) -> str:
-    more = [f"from {', '.join(key.addresses)}"] if key.addresses else []
-    more += ["shared"] if key.shared else []
-    more += [f"by {key.how}"] if key.how != "cli" else []
-    more += [key.comment] if key.comment else []
-    return f"{key.host:<24} {key.fingerprint}  {key.added}  {'; '.join(more)}".rstrip()
+def _document(host: Host) -> dict[str, Any]:
+    keys = [{name: value for name, value in asdict(key).items() if name != "host"} for key in host.keys]
+    return {"host": host.name, "keys": keys}
+
+
+def _row(key: EnrolledKey) -> tuple[str, ...]:
+    name = f"{key.host}@ADDRESS" if key.shared else key.host
+    kind = f"{key.algorithm}-{key.bits}" if key.algorithm == "ssh-rsa" else key.algorithm
+    places = ", ".join(key.addresses) or "anywhere"
+    return (name, kind, key.fingerprint, places, key.added, key.how, key.comment)
 
 
 @group.command()
 @click.argument("name")
+@click.option("--key", metavar="FINGERPRINT|FILE.pub", help="Only this one of its keys.")
+@click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_obj
-def remove(context: Context, name: str) -> int:
-    """Shut NAME out from its next login on. Its dumps stay."""
-    gone = HostKeys(context.settings.state).remove(name)
-    if not gone:
-        click.echo(f"No host {name!r}.", err=True)
-        return NO_MATCH
-    click.echo(f"{name} is out: {len(gone)} key(s) removed. Its dumps stay.")
-    return 0
+def remove(context: Context, name: str, key: str | None, as_json: bool) -> int:
+    """Shut the host NAME out, from its next login on. Its dumps stay. No such host: exit status 1."""
+    from receiver.hosts.public_key import parse_untrusted
+
+    fingerprint = key
+    if key is not None and not key.startswith("SHA256:"):
+        fingerprint = parse_untrusted(_read(key)).fingerprint
+    gone = _hosts(context).remove(name, fingerprint)
+    if as_json:
+        click.echo(json.dumps({"host": name, "removed": gone}))
+    elif gone:
+        click.echo(f"{name} may not use {', '.join(gone)} any more. Its dumps stay.")
+    else:
+        click.echo(f"No host {name!r}{' with that key' if key else ''}.", err=True)
+    return 0 if gone else NO_MATCH

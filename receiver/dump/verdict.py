@@ -134,6 +134,9 @@ def _agreement(pread: Pread, size: int, header: Header, promised: int, table: Ta
     if contradiction:
         return Verdict.DAMAGED, contradiction
     if not promised:
+        if header.sub and header.sub.split and not table.written:
+            first, end = header.pfn_range  # makedumpfile 1.7.2 --split of a small dump: all pages in one part
+            return Verdict.COMPLETE, f"page frames {first:,} to {end:,} of a split dump, without a page"
         if size <= header.descriptors_offset and not header.incomplete:
             return Verdict.TRUNCATED, "the bitmap of dumped pages is empty and nothing follows it"
         return Verdict.TRUNCATED, "the bitmap of dumped pages is empty"

@@ -1,190 +1,237 @@
-"""The enrolled hosts: a small file for each key, found by its fingerprint.
+"""The enrolled hosts, as files: the command line and every worker process see the same ones at once.
 
-Files are the truth, so that `host add` on the command line and every worker process see
-the same hosts at once, and a login reads one file however many hosts there are.
+    hosts/by-name/NAME/HEX.json     a key of the host NAME; HEX is the key's SHA-256
+    hosts/by-key/HEX.json           a symbolic link to it, which makes the key valid
+
+A login follows one link, however many hosts there are. A key belongs to one host because its
+link has one target. The link is made last and goes first: a crash in between leaves a key that
+does not work and that `host add` or `host remove` tidies, never one that nobody sees.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import asyncssh
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from receiver.durable import locked, make_directory, write_file
-from receiver.failure import Failure
-from receiver.hosts.identity import Denied, Identity, check_host_name
+from receiver.durable import locked, sync_directory
+from receiver.hosts.addresses import check_address, comes_from
+from receiver.hosts.enrolled import Added, EnrolledKey, Host, entry, file_name, fingerprint_of, load
+from receiver.hosts.identity import UNKNOWN_PEER, BadName, Denied, Identity, check_host_name
+from receiver.hosts.public_key import KeyRefused, PublicKey, check_strength, parse_untrusted
+from receiver.hosts.records import Damaged, open_directory, unusable, write
 
-RSA_BITS: Final = 2048  # the least an RSA key must have
 KEYS_OF_HOST: Final = 32
-_PRIVATE = "PRIVATE KEY"
-
-
-class KeyRefused(Failure):
-    """A key that cannot be enrolled; the text says why."""
-
-    exit_code = 65  # EX_DATAERR
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolledKey:
-    """One key of one host. `addresses` are IP addresses or networks; none means anywhere."""
-
-    host: str
-    fingerprint: str  # as ssh-keygen -l shows it
-    key: str  # one line of OpenSSH's public key format, without the comment
-    comment: str
-    addresses: tuple[str, ...]
-    shared: bool
-    added: str  # UTC, ISO 8601
-    how: str  # "cli" or "token ID"
+ADDRESSES_OF_KEY: Final = 256
 
 
 class HostKeys:
-    """All enrolled keys, below `state`."""
-
-    def __init__(self, state: Path) -> None:
-        self._directory = state / "keys"
-        make_directory(self._directory)
-
-    def add(
-        self, host: str, text: str, *, addresses: Sequence[str] = (), shared: bool = False, how: str = "cli"
-    ) -> EnrolledKey:
-        """Let `host` in with the public key of `text`.
-
-        Raises:
-            KeyRefused: no public key, a weak one, or another host's.
-            BadName: not a host's name.
-        """
-        host = check_host_name(host)
-        key = read_public_key(text)
-        new = EnrolledKey(
-            host=host,
-            fingerprint=key.get_fingerprint(),
-            key=" ".join(key.export_public_key("openssh").decode().split()[:2]),
-            comment=_clean(key.get_comment() or ""),
-            addresses=tuple(check_address(address) for address in addresses),
-            shared=shared,
-            added=dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            how=how,
-        )
-        with locked(self._directory):
-            self._check_free(new)
-            write_file(self._path(new.fingerprint), json.dumps(asdict(new), indent=1).encode())
-        return new
-
-    def _check_free(self, new: EnrolledKey) -> None:
-        there = self._read(new.fingerprint)
-        if there is not None and there.host != new.host:
-            raise KeyRefused(
-                f"{new.fingerprint} is already {there.host}'s key; a key that hosts share is added once, "
-                f"with --shared, and `host remove {there.host}` frees it"
-            )
-        if there is None and len(self.of(new.host)) >= KEYS_OF_HOST:
-            raise KeyRefused(f"{new.host} has {KEYS_OF_HOST} keys already; `host remove {new.host}` first")
-
-    def find(self, key: asyncssh.SSHKey, peer: str) -> Identity | Denied:
-        """Whose key it is, when it comes from `peer`. Reads one file."""
-        fingerprint = key.get_fingerprint()
-        enrolled = self._read(fingerprint)
-        if enrolled is None:
-            return Denied(f"no host has the key {fingerprint}")
-        if enrolled.addresses and not comes_from(peer, enrolled.addresses):
-            return Denied(f"{enrolled.host}'s key {fingerprint} may not come from {peer}")
-        name = f"{enrolled.host}@{peer}" if enrolled.shared else enrolled.host
-        return Identity(name=name, host=enrolled.host, how="key", peer=peer, detail=fingerprint)
-
-    def has(self, key: asyncssh.SSHKey) -> str | None:
-        """The host that has this key."""
-        enrolled = self._read(key.get_fingerprint())
-        return enrolled.host if enrolled else None
-
-    def all(self) -> list[EnrolledKey]:
-        """Every key, by host."""
-        found = [self._load(path) for path in self._directory.glob("*.json")]
-        return sorted((key for key in found if key), key=lambda key: (key.host, key.added, key.fingerprint))
-
-    def of(self, host: str) -> list[EnrolledKey]:
-        """The keys of one host."""
-        return [key for key in self.all() if key.host == host]
-
-    def remove(self, host: str) -> list[EnrolledKey]:
-        """Shut `host` out from its next login on; its dumps stay. Gives the keys that went."""
-        with locked(self._directory):
-            gone = self.of(host)
-            for key in gone:
-                self._path(key.fingerprint).unlink(missing_ok=True)
-        return gone
-
-    def _read(self, fingerprint: str) -> EnrolledKey | None:
-        return self._load(self._path(fingerprint))
-
-    @staticmethod
-    def _load(path: Path) -> EnrolledKey | None:
-        try:
-            values = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        return EnrolledKey(**values | {"addresses": tuple(values["addresses"])})
-
-    def _path(self, fingerprint: str) -> Path:
-        # Base64 has '/' and tells case apart; the file's name shall do neither.
-        return self._directory / f"{fingerprint.partition(':')[2].encode().hex()}.json"
-
-
-def read_public_key(text: str) -> asyncssh.SSHKey:
-    """One public key, as in a ``.pub`` file.
+    """All enrolled keys, below `state`.
 
     Raises:
-        KeyRefused: what is there instead, or why the key is too weak.
+        StateError: (every method) the directory cannot be used.
     """
-    if _PRIVATE in text:
-        raise KeyRefused("that is a PRIVATE key: keep it secret and give the file that ends in .pub")
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if len(lines) != 1:
-        raise KeyRefused(f"one public key was expected, there are {len(lines)} lines")
+
+    def __init__(self, state: Path) -> None:
+        self._directory = state / "hosts"
+        self._by_name = open_directory(self._directory / "by-name")
+        self._by_key = open_directory(self._directory / "by-key")
+
+    def find(self, key: asyncssh.SSHKey | str, peer: str) -> Identity | Denied:
+        """Whose key (or fingerprint) it is, when it comes from `peer`. Reads one file."""
+        fingerprint = key if isinstance(key, str) else key.get_fingerprint()
+        host = self.owner(fingerprint)
+        if host is None:
+            return Denied(f"no host has the key {fingerprint}")
+        try:
+            enrolled = load(self._by_key / file_name(fingerprint), host)
+        except Damaged as damaged:
+            return Denied(f"{damaged}; `host add {host}` mends it")
+        if enrolled.addresses and not comes_from(peer, enrolled.addresses):
+            return Denied(f"{host}'s key {fingerprint} may not come from {peer}")
+        if not enrolled.shared:
+            return Identity(host, host, "key", peer, fingerprint)
+        if peer == UNKNOWN_PEER:
+            return Denied(f"{host}'s key {fingerprint} is shared, and the peer's address is not known")
+        return Identity(f"{host}@{peer}", host, "key", peer, fingerprint)
+
+    def owner(self, fingerprint: str) -> str | None:
+        """The host that has this key, if any."""
+        name = file_name(fingerprint)
+        return _target(self._by_key / name) if name else None
+
+    def add(
+        self,
+        host: str,
+        text: str,
+        *,
+        addresses: Sequence[str] = (),
+        shared: bool = False,
+        weak_rsa: bool = False,
+        how: str = "cli",
+    ) -> Added:
+        """Let `host` in with the public key of `text`; a key it has already, by these rules from now on.
+
+        `weak_rsa` takes RSA keys from 1024 bits on.
+
+        Raises:
+            KeyRefused: no public key, a weak one, another host's, or one too many.
+            BadName, BadAddress: not a host's name, not an address.
+        """
+        key = check_strength(parse_untrusted(text), weak_rsa=weak_rsa)
+        if len(addresses) > ADDRESSES_OF_KEY:
+            raise KeyRefused(f"a key has {ADDRESSES_OF_KEY} addresses at most; say a network")
+        places = tuple(dict.fromkeys(check_address(address) for address in addresses))
+        new = entry(check_host_name(host), key, how, places, shared)
+        with self._locked():
+            before = self._had(new)
+            others = self._others(new.host, [new])
+            self._store([new])
+        return Added(new, before, others)
+
+    def enrol(self, host: str, keys: Sequence[PublicKey], *, how: str) -> list[Added]:
+        """Let `host` in with all of `keys`, or with none of them.
+
+        A key that the host has already stays as it is: whoever may enrol a key may not lift
+        the addresses that the operator bound it to.
+
+        Raises:
+            KeyRefused: a key is weak, another host's, or one too many.
+        """
+        host = check_host_name(host)
+        wanted = [entry(host, check_strength(key), how) for key in dict.fromkeys(keys)]
+        with self._locked():
+            had = [self._had(new) for new in wanted]
+            others = self._others(host, wanted)
+            self._store([new for new, before in zip(wanted, had, strict=True) if before is None])
+        return [Added(before or new, before, others) for new, before in zip(wanted, had, strict=True)]
+
+    def remove(self, host: str, fingerprint: str | None = None) -> list[str]:
+        """Shut `host` out, or only one of its keys, from the next login on.
+
+        Gives the fingerprints that are gone; none where there was no such host or key.
+        """
+        try:
+            host = check_host_name(host)
+        except BadName:
+            return []
+        directory = self._by_name / host
+        with self._locked():
+            there = self._files(host)
+            gone = [path for path in there if fingerprint is None or path.name == file_name(fingerprint)]
+            for path in gone:
+                link = self._by_key / path.name
+                if _target(link) == host:
+                    link.unlink()
+            sync_directory(self._by_key)
+            for path in gone:
+                path.unlink()
+            if directory.is_dir() and len(gone) == len(there):
+                shutil.rmtree(directory)  # with what a crash may have left in it
+            sync_directory(self._by_name)
+        return [fingerprint_of(path) for path in gone]
+
+    def exists(self, host: str) -> bool:
+        """Whether the host has any key, valid or damaged."""
+        return bool(self._files(host))
+
+    def host(self, name: str) -> Host:
+        """One host; without keys where there is none of that name."""
+        keys: list[EnrolledKey] = []
+        damaged: list[str] = []
+        for path in self._files(name):
+            try:
+                key = load(path, name)
+            except Damaged as error:
+                damaged.append(str(error))
+                continue
+            if _target(self._by_key / path.name) == name:
+                keys.append(key)
+            else:
+                damaged.append(f"{path}: its link is missing, so it lets nobody in; add the key again")
+        keys.sort(key=lambda key: (key.added, key.fingerprint))
+        return Host(name, tuple(keys), tuple(damaged))
+
+    def is_empty(self) -> bool:
+        """Whether no host is enrolled."""
+        try:
+            return next(self._by_key.iterdir(), None) is None
+        except OSError as error:
+            raise unusable(error, self._by_key) from None
+
+    def hosts(self) -> list[Host]:
+        """Every host, by name. Reads every file."""
+        try:
+            names = sorted(path.name for path in self._by_name.iterdir() if path.is_dir())
+        except OSError as error:
+            raise unusable(error, self._by_name) from None
+        return [host for host in map(self.host, names) if host.keys or host.damaged]
+
+    def _had(self, new: EnrolledKey) -> EnrolledKey | None:
+        """What its host has of this key already. Raises KeyRefused where it may not have it."""
+        link = self._by_key / file_name(new.fingerprint)
+        owner = _target(link)
+        if owner is not None and owner != new.host:
+            raise KeyRefused(
+                f"{new.fingerprint} is already the key of {owner}; a key that many hosts have is added once, "
+                f"with --shared, and `host remove {owner}` frees it"
+            )
+        with contextlib.suppress(Damaged):
+            return load(link, new.host)
+        return None
+
+    def _others(self, host: str, wanted: Sequence[EnrolledKey]) -> tuple[str, ...]:
+        these = {file_name(key.fingerprint) for key in wanted}
+        others = [path for path in self._files(host) if path.name not in these]
+        if len(others) + len(these) > KEYS_OF_HOST:
+            raise KeyRefused(
+                f"{host} would have more than {KEYS_OF_HOST} keys; `host list` shows them, "
+                f"`host remove {host} --key FINGERPRINT` takes one away"
+            )
+        return tuple(map(fingerprint_of, others))
+
+    def _store(self, keys: Sequence[EnrolledKey]) -> None:
+        """Write all of `keys`, then make them valid; after an error none of the new ones is."""
+        linked: list[Path] = []
+        try:
+            for key in keys:
+                directory = open_directory(self._by_name / key.host)
+                write(directory / file_name(key.fingerprint), asdict(key))
+            sync_directory(self._by_name)
+            for key in keys:
+                link = self._by_key / file_name(key.fingerprint)
+                if not link.is_symlink():
+                    link.symlink_to(Path("..", "by-name", key.host, link.name))
+                    linked.append(link)
+            sync_directory(self._by_key)
+        except BaseException:
+            for link in linked:
+                link.unlink(missing_ok=True)
+            raise
+
+    def _files(self, host: str) -> list[Path]:
+        try:
+            return sorted(path for path in (self._by_name / host).glob("*.json") if fingerprint_of(path))
+        except OSError as error:
+            raise unusable(error, self._by_name / host) from None
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            with locked(self._directory):
+                yield
+        except OSError as error:
+            raise unusable(error, self._directory) from None
+
+
+def _target(link: Path) -> str | None:
+    """The host that a link of by-key points to."""
     try:
-        key = asyncssh.import_public_key(lines[0])
-    except (asyncssh.KeyImportError, ValueError):
-        raise KeyRefused(
-            f"not a public key: {_clean(lines[0])[:60]!r}; it begins with its type, like 'ssh-ed25519 AAAA…'"
-        ) from None
-    algorithm = key.get_algorithm()
-    if algorithm == "ssh-dss":
-        raise KeyRefused("DSA keys are too weak; make another with: ssh-keygen -t ed25519")
-    bits = _rsa_bits(key)
-    if bits is not None and bits < RSA_BITS:
-        raise KeyRefused(f"an RSA key of {bits} bits is too weak; {RSA_BITS} are the least")
-    return key
-
-
-def _rsa_bits(key: asyncssh.SSHKey) -> int | None:
-    pyca = key.pyca_key
-    return pyca.key_size if isinstance(pyca, RSAPublicKey) else None
-
-
-def check_address(text: str) -> str:
-    """An address or a network in one spelling. Raises KeyRefused."""
-    try:
-        return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
-    except ValueError as error:
-        raise KeyRefused(f"{text!r} is neither an IP address nor a network: {error}") from None
-
-
-def comes_from(peer: str, addresses: Sequence[str]) -> bool:
-    """Whether `peer` is one of `addresses` or in one of their networks."""
-    try:
-        found = ipaddress.ip_address(peer)
-    except ValueError:
-        return False
-    return any(found in ipaddress.ip_network(address) for address in addresses)
-
-
-def _clean(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:200]
+        return link.readlink().parent.name
+    except OSError:
+        return None

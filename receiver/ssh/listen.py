@@ -50,6 +50,5 @@ async def listen(door: Door, host_keys: Sequence[asyncssh.SSHKey], sock: socket.
     if not algorithms.sha1_signatures:
         options.server_host_keys.pop(b"ssh-rsa", None)
     options.proxy_command = None
-    options.authorized_client_keys = door.authorities  # asked about CA keys; plain keys are Login's business
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: Connection(loop, options, algorithms), sock=sock, backlog=BACKLOG)

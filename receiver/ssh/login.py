@@ -6,15 +6,17 @@ import time
 from typing import Any, Final
 
 import asyncssh
-from asyncssh.public_key import SSHOpenSSHCertificate
 
 from receiver.events import LoginAccepted, LoginRefused
+from receiver.hosts.certkeys import is_certificate
+from receiver.hosts.gate import judge
 from receiver.hosts.identity import Denied, Identity, normalised_peer
 from receiver.ssh.door import Door
 from receiver.ssh.session import Session
 from receiver.wire.refused import printable
 
 PASSWORD_TRIES: Final = 3  # of one connection
+KEY_TRIES: Final = 40  # of one connection; a client asks twice for each key, and agents hold many
 
 
 class Login(asyncssh.SSHServer):
@@ -25,7 +27,9 @@ class Login(asyncssh.SSHServer):
         self._peer = ""
         self._user = ""
         self._identity: Identity | None = None
+        self._candidate: Identity | None = None  # whose the key is that is being proved
         self._tries = 0
+        self._keys = 0
         self._connection: asyncssh.SSHServerConnection
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -54,16 +58,30 @@ class Login(asyncssh.SSHServer):
     def public_key_auth_supported(self) -> bool:
         return True
 
-    async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        found = await self._door.off_loop(lambda: self._door.hosts.find(key, self._peer))
-        return self._decided(found, "key")
+    async def show(self, blob: bytes) -> bytes | None:
+        """The client shows a key or a certificate: the plain key that it has to prove, or None."""
+        self._candidate = None
+        self._keys += 1
+        how = "certificate" if is_certificate(blob) else "key"
+        if self._keys > KEY_TRIES:
+            if self._keys == KEY_TRIES + 1:
+                self._refused(how, f"more than {KEY_TRIES} tries with keys in one connection")
+            return None
+        door, peer = self._door, self._peer
+        shown = await door.off_loop(lambda: judge(blob, peer, time.time(), door.hosts, door.authorities))
+        if isinstance(shown, Denied):
+            self._refused(how, shown.reason)
+            return None
+        self._candidate = shown.identity
+        return shown.key.blob
 
-    def validate_certificate(self, certificate: SSHOpenSSHCertificate) -> bool:
-        """A certificate that is valid in itself: may its principal come in?"""
-        authorities = self._door.authorities
-        if authorities is None:
-            return False
-        return self._decided(authorities.decide(certificate, self._peer), "certificate")
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """asyncssh asks this between `show` and `proved`."""
+        return self._candidate is not None
+
+    def proved(self) -> None:
+        """The client signed with the key that it showed last."""
+        self._identity = self._candidate
 
     def password_auth_supported(self) -> bool:
         return True
@@ -71,15 +89,24 @@ class Login(asyncssh.SSHServer):
     async def validate_password(self, username: str, password: str) -> bool:
         now = time.monotonic()
         self._tries += 1
-        wait = self._door.passwords.retry_after_seconds(self._peer, now)
-        if wait > 0 or self._tries > PASSWORD_TRIES:
+        if self._tries > PASSWORD_TRIES:
+            if self._tries == PASSWORD_TRIES + 1:
+                self._refused("token", f"more than {PASSWORD_TRIES} passwords in one connection")
+            return False
+        if not password:
+            # ssh without a terminal gives these when its key is refused. They guess nothing, and shall
+            # not keep the host's `propagate` waiting.
+            self._refused("token", "an empty password")
+            return False
+        wait = self._door.passwords.attempt(self._peer, now)
+        if wait > 0:
             self._refused("token", f"too many wrong passwords, again in {wait:.0f} s")
             return False
         found = await self._door.off_loop(lambda: self._door.tokens.check(password, time.time()))
         if isinstance(found, Denied):
-            self._door.passwords.failed(self._peer, now)
             self._refused("token", found.reason)
             return False
+        self._door.passwords.right(self._peer, now)
         self._identity = Identity(
             name=found.host or self._peer,
             host=found.host or "",
@@ -93,13 +120,6 @@ class Login(asyncssh.SSHServer):
         if self._identity is None:
             return False
         return Session(self._door, self._identity)
-
-    def _decided(self, found: Identity | Denied, how: str) -> bool:
-        if isinstance(found, Denied):
-            self._refused(how, found.reason)
-            return False
-        self._identity = found
-        return True
 
     def _refused(self, how: str, reason: str) -> None:
         self._door.bus.tell(LoginRefused(self._peer, self._user, how, reason))

@@ -17,7 +17,7 @@ MAX_TRACE = 60  # frames a report lists; all of them are in the log
 MAX_WEIGHED = 80
 MAX_EARLIER = 20
 
-_FREE_TEXT = {"what", "bad", "cache"}
+_FREE_TEXT = {"what", "bad"}
 # Before 4.20 sysrq-c crashed through a NULL pointer of its own (drivers/tty/sysrq.c).
 _ASKED_FOR = ("sysrq_handle_crash",)
 _TELLING = ("Oops", "Internal error", "CPU: ", "Pid: ", "Workqueue: ", "Kernel panic", "invalid opcode")
@@ -96,7 +96,9 @@ def _told(event: oops.Sighting) -> Frame | None:
 
 def _own(traces: list[Trace], event: oops.Sighting, crash: oops.Crash) -> list[Trace]:
     """The stacks of the task the report is about: others' get between the lines."""
-    whose = facts.reporter(crash.lines, event.words) if event.rule.look in ("fault", "lock") else None
+    whose = (
+        facts.reporter(crash.lines, event.words) if event.rule.look in ("fault", "lock", "locking") else None
+    )
     return [trace for trace in traces if whose is None or trace.pid in (whose, None)]
 
 

@@ -19,8 +19,14 @@ _PART = re.compile(r"([1-9]\d{0,2})")
 _RUST_HASH = re.compile(r"h[0-9a-f]{16}")
 _HELD_AT = re.compile(r"(?:^|[ ,])at: (?:\[<[^>\]]{1,40}>\])? *" + SYMBOL)
 
-_SKIPPED = ("machinery", "generic", "scheduler", "entry")
-_SKIPPED_TOO: dict[Look, tuple[str, ...]] = {"wait": ("waits",), "leak": ("askers",)}
+_SKIPPED = ("machinery", "instruments", "generic", "scheduler", "entry")
+_SKIPPED_TOO: dict[Look, tuple[str, ...]] = {
+    "wait": ("waits",),
+    "leak": ("askers",),
+    "lock": ("lockers",),
+    "locking": ("lockers",),
+}
+_GUESSED = "no reliable function: the first of the unreliable ones"
 _RECURSIONS = 3  # a function that many times on a stack that ran over is the one that ran it over
 
 
@@ -60,7 +66,8 @@ def plain_name(function: str) -> str:
     name = function.lstrip(".").split(".", 1)[0].split("@", 1)[0]
     if match := _SYSCALL.fullmatch(name):
         return match[1]
-    return name.removesuffix("_noprof")  # of the allocation profiling of 6.10
+    # __pi_: the position-independent alias (arm64, riscv); _noprof: of the allocation profiling of 6.10
+    return name.removeprefix("__pi_").removesuffix("_noprof")
 
 
 def _demangled(symbol: str) -> str:
@@ -86,6 +93,7 @@ def find(
     * lockup: the function a dispatcher (system call, work queue, timer, packet handler, …) called last.
     * stall: the same, below the interrupt that took the picture.
     * wait: past the scheduler and the locks, who is waiting.
+    * locking: as fault, past who takes locks for others.
     * leak: as fault, past everything that allocates.
     * lock: where the lock validator says the lock is taken, else the stack.
     * owner: who allocated the page, where the kernel tracks it, else as fault.
@@ -186,18 +194,18 @@ class _Look:
     def spare(self, spare: list[Step]) -> Culprit:
         """Nothing but helpers on the stack: the least common of them, the innermost first."""
         loose = [step for step in self.steps if not step.frame.reliable and self.skipped(step.name) is None]
-        unwound = any(not step.frame.counter for step in spare)
+        known = self.of(spare, "instruments")
         choices = [
             (self.of(spare, "generic"), "only helpers on the stack: the innermost of them"),
             (self.of(spare, "entry"), "only entries on the stack: the innermost of them"),
             (self.of(spare, "scheduler"), "only the scheduler on the stack"),
+            (known, "only checks on the stack: the innermost of them"),
+            (loose, _GUESSED),
             (self.of(spare, "machinery"), "only the crash's own machinery on the stack"),
         ]
-        # Without an unwinder (all frames marked "?") the stack is a guess, but a better one than memcpy().
-        choices.insert(
-            0 if choices[0][0] and not unwound else len(choices),
-            (loose, "no reliable function: the first of the unreliable ones"),
-        )
+        if not known and all(step.frame.counter for step in spare):
+            # Without an unwinder all frames are marked "?": a guess, but a better one than memcpy().
+            choices.insert(0, (loose, _GUESSED))
         for steps, how in choices:
             if steps:
                 name = steps[0].name
@@ -213,25 +221,17 @@ class _Look:
             return self.fault(None, traces[:1])
         frames = [frame for frame in trace.frames if frame.reliable]
         names = [plain_name(frame.function) for frame in frames]
-        start = 0
-        if below_interrupt or self.functions.why("machinery", names[0]):
-            inside = (n for n, name in enumerate(names) if self.functions.why("interrupt", name))
-            first = next(inside, None)
-            if first is not None:
-                # An interrupt's entry is several functions deep, and they are listed together.
-                start = first + 1
-                while start < len(names) and self.functions.why("interrupt", names[start]):
-                    start += 1
+        machinery = self.functions.why("machinery", names[0])
+        start = self.past_interrupt(names) if below_interrupt or machinery else 0
         for frame, name in zip(frames[:start], names[:start], strict=True):
             self.steps.append(Step(frame, name, "skipped: the interrupt that took the picture"))
         frames, names = frames[start:], names[start:]
-        top = next(
-            (n for n, name in enumerate(names) if start or not self.functions.why("machinery", name)), None
-        )
-        if top is None:
+        top = 0 if start else self.beyond("machinery", names, 0)
+        if top >= len(names):
             return self.fault(None, [trace])
-        if self.bucket(names[top]):
-            return self.first(frames, "a CPU that waits for the others is named after that", frames[top])
+        own = min(self.beyond("instruments", names, top), len(names) - 1)
+        if self.bucket(names[own]):
+            return self.first(frames, "a CPU that waits for the others is named after that", frames[own])
         for n in range(top + 1, len(names)):
             if not (words := self.functions.why("anchors", names[n])):
                 continue
@@ -239,10 +239,21 @@ class _Look:
                 if self.skipped(names[inner]) is None:
                     how = f"the function that {names[n]} called ({words})"
                     return self.first(frames, how, frames[inner])
-            return self.first(
-                frames, "the innermost function: only helpers above the dispatcher", frames[top]
-            )
+            how = "the innermost function: only helpers above the dispatcher"
+            return self.first(frames, how, frames[top])
         return self.first(frames, "the first function that is not everybody's")
+
+    def past_interrupt(self, names: Sequence[str]) -> int:
+        """Where the interrupted code begins: an interrupt's entry is several functions deep, in one run."""
+        for n, name in enumerate(names):
+            if self.functions.why("interrupt", name):
+                return self.beyond("interrupt", names, n)
+        return 0
+
+    def beyond(self, table: str, names: Sequence[str], start: int) -> int:
+        """The first function from there that the table does not list; the end where there is none."""
+        found = (n for n in range(start, len(names)) if not self.functions.why(table, names[n]))
+        return next(found, len(names))
 
     def overflow(self, traces: Sequence[Trace]) -> Culprit:
         if not traces:
@@ -253,9 +264,8 @@ class _Look:
         if first is None or len(names) == 1:
             return self.fault(None, traces[:1])
         if names.count(names[first]) >= _RECURSIONS:
-            return self.first(
-                frames, f"{names[first]} is {names.count(names[first])} times on the stack", frames[first]
-            )
+            how = f"{names[first]} is {names.count(names[first])} times on the stack"
+            return self.first(frames, how, frames[first])
         return self.stall(traces[:1], below_interrupt=False)
 
     def lock(self, mains: Sequence[Trace], traces: Sequence[Trace], lines: list[Line]) -> Culprit:

@@ -142,7 +142,8 @@ def _modules(lines: Sequence[Line]) -> Iterable[str]:
         for text in (start["names"], *(more.text for more in lines[n + 1 : n + 40])):
             # A record that was too long goes on in lines that hold nothing but names.
             words = text.split("[last unloaded", 1)[0].split()
-            if count and not (len(words) > 1 and all(_MODULE.fullmatch(word) for word in words)):
+            alone = len(words) < 2 and "[last unloaded" not in text
+            if count and (alone or not all(_MODULE.fullmatch(word) for word in words)):
                 return
             for word in words:
                 if not _MODULE.fullmatch(word) or count >= MAX_MODULES:

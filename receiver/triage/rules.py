@@ -13,7 +13,9 @@ from typing import Any, Literal
 from receiver.triage.frames import SYMBOL
 
 Rank = Literal["report", "die", "panic", "end", "reboot"]
-Look = Literal["fault", "lockup", "stall", "wait", "lock", "inversion", "owner", "leak", "overflow", "none"]
+Look = Literal[
+    "fault", "lockup", "stall", "wait", "lock", "locking", "inversion", "owner", "leak", "overflow", "none"
+]
 
 _MACROS = {
     "SYM": SYMBOL,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 # What differs from one occurrence to the next, in the order it has to go: addresses before numbers.
 _VARYING = (
-    (re.compile(r"\b([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+"), r"\1"),
+    (re.compile(r"\b([A-Za-z_]\w*)(?:\.\w+)*\+0x[0-9a-f]+/0x[0-9a-f]+"), r"\1"),
     (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"), "IP"),
     (re.compile(r"\b0x[0-9a-fA-F]+\b"), "ADDR"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b"), "ADDR"),
@@ -31,8 +31,8 @@ def without_details(text: str, longest: int) -> str:
 
 def title_of(words: str, function: str | None, longest: int) -> str:
     """``words in function``, one line of ASCII, at most ``longest`` characters."""
-    words = " ".join(words.encode("ascii", "replace").decode().split())
-    return (f"{words} in {function}" if function else words)[:longest]
+    title = f"{words} in {function}" if function else words
+    return " ".join(title.encode("ascii", "replace").decode().split())[:longest]
 
 
 def stack_hash(version: int, crash_class: str, stack: Sequence[str], frames: int) -> str:

@@ -36,9 +36,8 @@ def rearranged(data: bytes) -> bytes:
 def test_every_whole_dump_is_complete_and_gives_makedumpfiles_log(shared: Path, tmp_path: Path) -> None:
     """Byte for byte; Debian's makedumpfile cannot open zstd, so there the sibling's log is expected."""
     expected = (shared / "vmcores/variants/dmesg.makedumpfile.txt").read_bytes()
-    files = [
-        path for part in ("kinds", "variants", "debian-stock") for path in dumps(shared / "vmcores" / part)
-    ]
+    whole = ("kinds", "variants", "debian-stock")
+    files = [path for part in whole for path in dumps(shared / "vmcores" / part)]
     assert len(files) >= 19
     for path in files:
         image = rearranged(content(path))

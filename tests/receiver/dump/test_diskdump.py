@@ -121,3 +121,20 @@ def test_a_corrupt_utsname_is_left_blank() -> None:
     data[12:402] = bytes(range(130, 255)) * 3 + bytes(15)
     facts = facts_untrusted(of_bytes(bytes(data)), Kind.KDUMP)
     assert (facts.nodename, facts.kernel_release) == (None, "5.4.0")
+
+
+def test_split_page_frames_beyond_32_bits_are_in_the_newer_fields() -> None:
+    """start_pfn and end_pfn are obsolete since version 6."""
+    data = bytearray(Kdump(PAGES, split=(4, 201), max_mapnr=1030).build())
+    data[4096 + 16 : 4096 + 32] = bytes(16)
+    header = diskdump.parse_untrusted(of_bytes(bytes(data)))
+    assert header.pfn_range == (4, 201)
+
+
+def test_the_note_is_told_from_its_name_elsewhere() -> None:
+    """Other notes, and a page of the kernel's own strings, may hold the word."""
+    data = Kdump(PAGES, vmcoreinfo=INFO).build()
+    decoy = b"\0\0\0\0VMCOREINFO\0 is a word"
+    image = data[:4096] + decoy + bytes(200) + data[4096 + 104 :]  # in place of the sub header
+    facts = facts_untrusted(of_bytes(b"BROKEN!!" + image[8:]), Kind.UNKNOWN)
+    assert facts.kernel_release == "5.4.0"

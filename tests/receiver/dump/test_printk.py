@@ -95,6 +95,25 @@ def test_a_buffer_of_records_that_wraps_is_read_to_its_end() -> None:
     assert [record.text for record in log.records] == [message.text for message in MESSAGES[:40]]
 
 
+def test_a_header_of_zeros_in_the_middle_costs_only_its_record() -> None:
+    """It says "go on at the start" only where the buffer has wrapped."""
+    machine = Machine()
+    machine.structured(MESSAGES)
+    buffer = machine.image_paddr + _pointer(machine, "log_buf") - machine.image
+    place = buffer + sum(-(-(16 + len(message.text)) // 4) * 4 for message in MESSAGES[:10])
+    machine.write(place, bytes(16))
+    log = log_of(machine.kdump().build())
+    assert [record.text for record in log.records] == [m.text for m in MESSAGES[:10] + MESSAGES[11:]]
+    assert b"[... 48 bytes missing" in log.data
+
+
+def _pointer(machine: Machine, name: str) -> int:
+    """The value of a pointer variable."""
+    at = int(machine.lines[f"SYMBOL({name})"], 16) - machine.image + machine.image_paddr
+    pfn, inside = divmod(at, machine.page_size)
+    return int.from_bytes(machine.memory[pfn][inside : inside + machine.word_size], machine.order)
+
+
 def test_the_old_name_of_the_record_is_known() -> None:
     """struct log of Linux 3.5 to 3.10, and kernels that did not describe it at all."""
     machine = Machine()
