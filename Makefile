@@ -45,6 +45,10 @@ soak: $(VENV)/.test
 	./tests/packages.sh
 	$(BIN)/python -m pytest -m slow --ignore=tests/e2e
 
+e2e: $(VENV)/.test
+	./tests/packages.sh e2e
+	$(BIN)/python -m pytest -m slow tests/e2e $(E2E)
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -22,6 +22,20 @@ need bzip2 bzip2
 need lz4 lz4
 need zstd zstd
 
+# `make e2e` boots guests that crash
+if [ "${1:-}" = e2e ]; then
+    need qemu-system-x86_64 qemu-system-x86
+    need kexec kexec-tools
+    need dracut dracut-core
+    [ -d /usr/lib/dracut/modules.d/40network ] || missing="$missing dracut-network"
+    need arping iputils-arping
+    need dhclient isc-dhcp-client
+    need busybox busybox
+    need cpio cpio
+    need debugfs e2fsprogs
+    need udevadm udev
+fi
+
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ]; then
     echo "the tests need these packages, install them as root:$missing" >&2
