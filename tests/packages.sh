@@ -21,6 +21,8 @@ need xz xz-utils
 need bzip2 bzip2
 need lz4 lz4
 need zstd zstd
+# PostgreSQL's programs lie beside the path, one directory a version.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 
 # `make e2e` boots guests that crash
 if [ "${1:-}" = e2e ]; then
@@ -56,6 +58,7 @@ elif command -v dnf >/dev/null 2>&1; then
     # The same programs under Fedora's names; kdump-tools exists on Debian only, its tests say so.
     dnf install -y -q openssh-clients openssh-server lftp sshpass makedumpfile crash \
         fence-agents-kdump libxml2 busybox ShellCheck xz bzip2 lz4 zstd
+        fence-agents-kdump ShellCheck postgresql-server xz bzip2 lz4 zstd
 else
     echo "no apt-get and no dnf here; install:$missing" >&2
     exit 1

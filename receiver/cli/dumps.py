@@ -37,7 +37,6 @@ _AGO = re.compile(
     r"(\d{1,6})\s*(?:(min)(?:ute)?s?|(s)(?:ec(?:ond)?s?)?|(m)|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)"
     r"(?:\s+ago)?"
 )
-_EPOCH: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 _SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -49,7 +48,7 @@ def since(_context: click.Context, _option: click.Parameter, text: str | None) -
     found = _AGO.fullmatch(text.strip())
     if found:
         unit = next(filter(None, found.groups()[1:]))
-        when = max(_EPOCH, now - dt.timedelta(seconds=int(found[1]) * _SECONDS[unit]))
+        when = now - dt.timedelta(seconds=min(int(found[1]) * _SECONDS[unit], now.timestamp()))
     elif text in {"today", "yesterday"}:
         midnight = dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         when = midnight - dt.timedelta(days=text == "yesterday")
