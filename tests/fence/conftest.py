@@ -94,7 +94,7 @@ async def open_desk(path: Path, **settings: Any) -> AsyncIterator[Desk]:
         "nodes": {"drop_in": path / "fence.d"} | settings.pop("nodes", {}),
     }
     made = Settings.model_validate(values | settings)
-    shift: list[float] = [0.0]
+    shift = [0.0]
     problems: list[str] = []
     journal = Journal(Store(path / "journal.sqlite"), time.time, keep_seconds=1e9, max_bytes=1 << 30)
     daemon = Daemon(made, journal, {}, clock.identity(), now=lambda: clock.now() + shift[0])
