@@ -142,6 +142,7 @@ def fence(home: Path, node: str) -> Iterator[Fence]:
     home.mkdir(parents=True, exist_ok=True)
     tool = (str(Path(sys.executable).parent / "kdump-fence"),)
     words = ["--listen", "127.0.0.1:0", "--socket", str(home / "sock"), "--state-dir", str(home / "state")]
+    words += ["--node", f"{node}=127.0.0.1"]
     with (home / "fence.log").open("wb") as log:
         daemon = subprocess.Popen(
             [*tool, "serve", *words, "--node", f"{node}=127.0.0.1"],
