@@ -36,24 +36,23 @@ class Mount:
 class Facts:
     """What only the running host can tell. Every mapping is keyed by the words of kdump.conf."""
 
-    addresses: Mapping[str, str] = field(default_factory=dict)  # host name -> address
+    # host name -> address
+    addresses: Mapping[str, str] = field(default_factory=dict)
     network: Network = field(default_factory=Network)
-    mounts: Mapping[str, Mount] = field(default_factory=dict)  # path of a Local target -> where it lies
+    # path of a Local target -> where it lies
+    mounts: Mapping[str, Mount] = field(default_factory=dict)
     root: Mount = field(default_factory=lambda: Mount("", ""))
-    storage: frozenset[str] = (
-        frozenset()
-    )  # TYPE column of lsblk below the targets: lvm, raid1, mpath, crypt …
-    stack_arguments: tuple[str, ...] = ()  # rd.lvm.lv=…, rd.md.uuid=…, rd.luks.uuid=…
+    # the TYPE column of lsblk below the targets: lvm, raid1, mpath, crypt
+    storage: frozenset[str] = frozenset()
     hostname: str = "localhost"
-    keys: Mapping[str, bytes] = field(default_factory=dict)  # "key", "known_hosts"
-    fence_program: str = ""  # path of the C sender, '' where there is none
-    programs: Mapping[str, bytes] = field(
-        default_factory=dict
-    )  # scripts named by kdump.conf: path -> content
-    network_modules: tuple[str, ...] = (
-        "network-legacy",
-        "network",
-    )  # dracut's, first the one that configures
+    # "key", "known_hosts", "fence.key" -> content
+    keys: Mapping[str, bytes] = field(default_factory=dict)
+    # path of the C sender, '' where there is none
+    fence_program: str = ""
+    # scripts named by kdump.conf: path -> content
+    programs: Mapping[str, bytes] = field(default_factory=dict)
+    # dracut's, first the one that configures
+    network_modules: tuple[str, ...] = ("network-legacy", "network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +290,6 @@ def device_node(device: str) -> str:
 
 def _cmdline_text(config: Config, facts: Facts) -> str:
     words = [*facts.network.arguments] if config.needs_network else []
-    words += facts.stack_arguments
     words += [f"rd.driver.blacklist={module}" for module in config.blacklist]
     words += [f"rd.driver.post={module}" for module in config.extra_modules]
     wait = max(config.net_timeout if config.needs_network else 0, config.disk_timeout, LEAST_WAIT)
