@@ -40,6 +40,8 @@ demo: setup
 bench: $(VENV)/.test
 	./tests/packages.sh
 	$(BIN)/python -m tests.bench.bench_receiver $(BENCH)
+	$(BIN)/python -m tests.bench.bench_dump
+	$(BIN)/python -m tests.bench.bench_agent
 
 soak: $(VENV)/.test
 	./tests/packages.sh

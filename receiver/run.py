@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -73,6 +74,8 @@ def set_up_logging() -> None:
 def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     """Serve until told to stop; the exit status."""
     set_up_logging()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket and a file for each upload
     bus = Bus()
     bus.subscribe(log_event)
     sockets = systemd.listening_sockets()

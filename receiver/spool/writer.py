@@ -7,7 +7,6 @@ the throughput to the interpreter lock.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -25,7 +24,7 @@ from receiver.dump.progress import Progress
 from receiver.dump.stream import Intake
 from receiver.spool import incoming
 from receiver.spool.clock import iso
-from receiver.spool.disk import free_bytes, reader, start_writeback, write_all
+from receiver.spool.disk import fitting, reader, start_writeback, write_all
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
@@ -119,9 +118,7 @@ class Upload:
 
     def _put(self, writes: Iterator[WriteAt]) -> None:
         try:
-            if free_bytes(self._fd) < FLOOR:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            done = write_all(self._fd, writes)
+            done = write_all(self._fd, fitting(self._fd, writes, FLOOR))
         except OSError as error:
             self._broken = os.strerror(error.errno or 0)
             raise Broken(self._broken, error.errno) from None
