@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -54,7 +55,7 @@ def main(ctx: click.Context, conf: str, root: str) -> None:
     """
     if ctx.invoked_subcommand is None:
         _usage(ctx)
-    ctx.obj = Session(Host(Path(root)), conf)
+    ctx.obj = Session(Host(Path(root)), os.path.abspath(conf) if root == "/" else conf)
 
 
 def _verb(action: Callable[..., int]) -> Callable[..., None]:

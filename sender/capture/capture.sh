@@ -90,14 +90,19 @@ fence_sender() {
     fi
 }
 
-# tell_end PHASE: the last word to those who understand it, saved or failed; others hear one message more
+# tell_end PHASE: saved or failed, to those who understand it; to others it is one message more.
+# It is said at once, and goes on being said in place of the first sender's until the machine is gone.
 tell_end() {
     [ -n "$FENCE_NODES" ] && [ -f "$LIB/fence_notify.sh" ] && command -v bash > /dev/null 2>&1 || return 0
-    # shellcheck disable=SC2086
-    deadline 10 sh "$LIB/fence_notify.sh" $FENCE_ARGS --node "$NODE_NAME" ${FENCE_KEY:+--key "$FENCE_KEY"} \
-        --phase "$1" -c 1 -i 1 $FENCE_NODES > "$T/fence.end.log" 2>&1 < /dev/null
-    return 0
+    # shellcheck disable=SC2046,SC2086  # lists of words
+    deadline 10 sh "$LIB/fence_notify.sh" $(end_words "$1") -c 1 -i 1 $FENCE_NODES > /dev/null 2>&1 < /dev/null
+    kill "$(cat "$T/fence.pid" 2> /dev/null)" 2> /dev/null
+    # shellcheck disable=SC2046,SC2086
+    sh "$LIB/fence_notify.sh" $(end_words "$1") $FENCE_NODES > /dev/null 2>&1 < /dev/null &
+    echo $! > "$T/fence.pid"
 }
+
+end_words() { echo "$FENCE_ARGS --node $NODE_NAME ${FENCE_KEY:+--key $FENCE_KEY} --phase $1"; }
 
 # ---- one dump
 

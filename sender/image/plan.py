@@ -36,24 +36,23 @@ class Mount:
 class Facts:
     """What only the running host can tell. Every mapping is keyed by the words of kdump.conf."""
 
-    addresses: Mapping[str, str] = field(default_factory=dict)  # host name -> address
+    # host name -> address
+    addresses: Mapping[str, str] = field(default_factory=dict)
     network: Network = field(default_factory=Network)
-    mounts: Mapping[str, Mount] = field(default_factory=dict)  # path of a Local target -> where it lies
+    # path of a Local target -> where it lies
+    mounts: Mapping[str, Mount] = field(default_factory=dict)
     root: Mount = field(default_factory=lambda: Mount("", ""))
-    storage: frozenset[str] = (
-        frozenset()
-    )  # TYPE column of lsblk below the targets: lvm, raid1, mpath, crypt …
-    stack_arguments: tuple[str, ...] = ()  # rd.lvm.lv=…, rd.md.uuid=…, rd.luks.uuid=…
+    # the TYPE column of lsblk below the targets: lvm, raid1, mpath, crypt
+    storage: frozenset[str] = frozenset()
     hostname: str = "localhost"
-    keys: Mapping[str, bytes] = field(default_factory=dict)  # "key", "known_hosts"
-    fence_program: str = ""  # path of the C sender, '' where there is none
-    programs: Mapping[str, bytes] = field(
-        default_factory=dict
-    )  # scripts named by kdump.conf: path -> content
-    network_modules: tuple[str, ...] = (
-        "network-legacy",
-        "network",
-    )  # dracut's, first the one that configures
+    # "key", "known_hosts", "fence.key" -> content
+    keys: Mapping[str, bytes] = field(default_factory=dict)
+    # path of the C sender, '' where there is none
+    fence_program: str = ""
+    # scripts named by kdump.conf: path -> content
+    programs: Mapping[str, bytes] = field(default_factory=dict)
+    # dracut's, first the one that configures
+    network_modules: tuple[str, ...] = ("network-legacy", "network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +81,30 @@ class Plan:
     needs: Needs
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A target as the capture kernel sees it: `Local` became a device, ``path`` lies on it."""
+
+    target: Target
+    path: str
+    options: str = ""  # of mount
+
+
+# what the scripts call besides what dracut's base module brings
+_ALWAYS = "ip date grep dd sync dmesg timeout setsid cat mkfifo sleep mount tr".split()  # noqa: SIM905
+# and what is taken where the host has it; makedumpfile reads the log where vmcore-dmesg is not
+_PERHAPS = "busybox reboot halt poweroff vmcore-dmesg makedumpfile systemctl blockdev umount".split()  # noqa: SIM905
+_FENCE = ("openssl", "bash", "socat", "nc", "xxd", "od", "hostname")
+_STORAGE = (("lvm", "lvm"), ("raid", "mdraid"), ("mpath", "multipath"), ("crypt", "crypt"), ("dm", "dm"))
+
+
 def compile_plan(config: Config, facts: Facts, scripts: Mapping[str, bytes]) -> Plan:
     """Compile it. ``scripts`` are the files of sender/capture by name."""
-    targets = [_resolved(target, config, facts) for target in config.targets]
+    places = [_resolved(target, config, facts) for target in config.targets]
     entries = [Entry(f"{LIB}/{name}", data, 0o755) for name, data in scripts.items() if name.endswith(".sh")]
-    entries.append(Entry(f"{ETC}/plan", _plan_text(config, facts, targets).encode()))
-    for number, target in enumerate(targets, 1):
-        entries.append(Entry(f"{ETC}/target.{number}", _target_text(config, facts, target).encode()))
+    entries.append(Entry(f"{ETC}/plan", _plan_text(config, facts, places).encode()))
+    for number, place in enumerate(places, 1):
+        entries.append(Entry(f"{ETC}/target.{number}", _target_text(config, facts, place).encode()))
     if facts.keys.get("key"):
         entries.append(Entry(KEY, facts.keys["key"], 0o600))
     if facts.keys.get("fence.key"):
@@ -99,7 +115,7 @@ def compile_plan(config: Config, facts: Facts, scripts: Mapping[str, bytes]) -> 
     entries.append(Entry("/etc/hostname", f"{facts.hostname}\n".encode()))
     entries.append(Entry("/etc/modprobe.d/kdump-net.conf", _modprobe_text(config).encode()))
     entries += [Entry(path, data, 0o755) for path, data in facts.programs.items() if data[:2] == b"#!"]
-    return Plan(tuple(entries), needs_of(config, facts, [t for t, _ in targets]))
+    return Plan(tuple(entries), needs_of(config, facts, [place.target for place in places]))
 
 
 def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
@@ -107,7 +123,7 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     targets = tuple(targets)
     modules = ["base", "udev-rules", "kernel-modules", "fs-lib"]
     programs = list(_ALWAYS)
-    perhaps = ["busybox", "reboot", "halt", "poweroff", "vmcore-dmesg", "systemctl", "blockdev", "umount"]
+    perhaps = list(_PERHAPS)
     devices = [t.device for t in targets if isinstance(t, (Filesystem, Raw)) and t.device[0] in "/ULP"]
     if config.failure_action in ("dump_to_rootfs", "mount_root_run_init") and facts.root.device:
         devices.append(facts.root.device)
@@ -126,15 +142,12 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
                 modules.append(target.fstype)
             perhaps.append(f"fsck.{target.fstype}")
         programs.append(_collector(config, target).words[0])
-    programs += (
-        ["makedumpfile"] if _program(config) != "makedumpfile" and "vmcore-dmesg" not in programs else []
-    )
     for kind, module in _STORAGE:
         if any(found.startswith(kind) for found in facts.storage):
             modules.append(module)
     if config.fence_kdump_nodes:
         programs += [facts.fence_program] if facts.fence_program else []
-        perhaps += ["openssl", "bash", "socat", "nc", "xxd", "od", "hostname"]
+        perhaps += _FENCE
     programs += config.extra_bins
     programs += [p for p in _scripts(config) if facts.programs.get(p, b"#!")[:2] != b"#!"]
     for path, data in facts.programs.items():
@@ -147,52 +160,18 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     return Needs(*(tuple(dict.fromkeys(x)) for x in (modules, programs, perhaps, drivers, devices)))
 
 
-# what the scripts call besides what dracut's base module brings
-_ALWAYS = (
-    "ip",
-    "date",
-    "grep",
-    "dd",
-    "sync",
-    "dmesg",
-    "timeout",
-    "setsid",
-    "cat",
-    "mkfifo",
-    "sleep",
-    "mount",
-    "tr",
-)
-_STORAGE = (
-    ("lvm", "lvm"),
-    ("raid", "mdraid"),
-    ("mpath", "multipath"),
-    ("crypt", "crypt"),
-    ("dm", "dm"),
-)
-
-
-def image_place(target: Target, config: Config, facts: Facts) -> tuple[Target, str]:
-    """A target as the capture kernel sees it, and its directory there: `Local` becomes a device."""
-    return _resolved(target, config, facts)
-
-
-def _resolved(target: Target, config: Config, facts: Facts) -> tuple[Target, str]:
+def _resolved(target: Target, config: Config, facts: Facts) -> Place:
     path = target.path or config.path
     if isinstance(target, Local):
         mount = facts.mounts.get(path, facts.root)
-        return Filesystem(mount.fstype, mount.device, path=path), mount.inside
-    return target, path
+        return Place(Filesystem(mount.fstype, mount.device, path=path), mount.inside, mount.options)
+    return Place(target, path)
 
 
 def _collector(config: Config, target: Target) -> Collector:
     if check_for(config.collector, target):
         return swapped(config.collector, target) or config.collector
     return config.collector
-
-
-def _program(config: Config) -> str:
-    return config.collector.program
 
 
 def _scripts(config: Config) -> list[str]:
@@ -213,12 +192,10 @@ def _assign(values: Mapping[str, object]) -> str:
     return "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in values.items())
 
 
-def _plan_text(config: Config, facts: Facts, targets: list[tuple[Target, str]]) -> str:
+def _plan_text(config: Config, facts: Facts, places: list[Place]) -> str:
+    storage = any(isinstance(place.target, (Filesystem, Raw)) for place in places)
     devices = []
-    storage = False
-    for target, _ in targets:
-        storage = storage or isinstance(target, (Filesystem, Raw))
-    first = targets[0][0]
+    first = places[0].target
     if isinstance(first, (Filesystem, Raw)) and first.device[0] in "/ULP":
         devices.append(device_node(first.device))
     waits = [LEAST_WAIT, *([config.net_timeout] if config.needs_network else [])]
@@ -227,7 +204,7 @@ def _plan_text(config: Config, facts: Facts, targets: list[tuple[Target, str]]) 
     on_root = _collector(config, root_fs)
     return "# written by `kdump start`\n" + _assign(
         {
-            "TARGETS": len(targets),
+            "TARGETS": len(places),
             "WAIT_SECONDS": max(waits),
             "WAIT_DEVICES": " ".join(devices),
             "DISK_TIMEOUT": config.disk_timeout,
@@ -258,8 +235,8 @@ def _plan_text(config: Config, facts: Facts, targets: list[tuple[Target, str]]) 
     )
 
 
-def _target_text(config: Config, facts: Facts, resolved: tuple[Target, str]) -> str:
-    target, path = resolved
+def _target_text(config: Config, facts: Facts, spot: Place) -> str:
+    target, path = spot.target, spot.path
     collector = _collector(config, target)
     values: dict[str, object] = {
         "LABEL": str(target),
@@ -290,7 +267,7 @@ def _target_text(config: Config, facts: Facts, resolved: tuple[Target, str]) -> 
             }
         case Filesystem():
             values |= {"KIND": "fs", "FSTYPE": target.fstype, "DEVICE": target.device, "ADDRESS": ""}
-            values |= {"MOUNT_OPTIONS": "rw", "DELIVER_TO": _deliver_to(config, target)}
+            values |= {"MOUNT_OPTIONS": spot.options or "rw", "DELIVER_TO": _deliver_to(config, target)}
         case Raw():
             values |= {"KIND": "raw", "DEVICE": target.device, "ADDRESS": ""}
     return _assign(values)
@@ -313,7 +290,6 @@ def device_node(device: str) -> str:
 
 def _cmdline_text(config: Config, facts: Facts) -> str:
     words = [*facts.network.arguments] if config.needs_network else []
-    words += facts.stack_arguments
     words += [f"rd.driver.blacklist={module}" for module in config.blacklist]
     words += [f"rd.driver.post={module}" for module in config.extra_modules]
     wait = max(config.net_timeout if config.needs_network else 0, config.disk_timeout, LEAST_WAIT)

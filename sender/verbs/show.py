@@ -14,7 +14,7 @@ from sender.conf.targets import Target
 from sender.failure import CONFIG, ConfError, Failure, NotPossible
 from sender.image.build import image_path, plan_for
 from sender.image.facts import gather
-from sender.kernel.reserved import advice
+from sender.kernel.reserved import advice, crash_ranges
 from sender.verbs.session import Session, kexec_attempts, version_of
 
 
@@ -71,7 +71,9 @@ def show(session: Session, as_json: bool = False) -> int:
     for name, said in _plain(config).items():
         session.say(f"  {name:<24}{said}")
     lacking = advice(state, session.host.machine)
-    session.say(f"reserved      {state.size >> 20} MiB" + (f"; {lacking}" if lacking else ""))
+    ranges = crash_ranges(session.host.read("/proc/iomem") or "")
+    where = "".join(f" at {first:#x}" for first, last in ranges if last)
+    session.say(f"reserved      {state.size >> 20} MiB{where}" + (f"; {lacking}" if lacking else ""))
     session.say(f"loaded        {'yes' if state.loaded else 'no'}")
     session.say(f"removed       {' '.join(line.removed) or '-'}")
     session.say(f"appended      {' '.join(line.appended)}")

@@ -114,3 +114,49 @@ def receiver(home: Path, name: str) -> Iterator[Receiver]:
             daemon.terminate()
             daemon.wait(20)
             daemon.stdout.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Our own listener for fence_kdump messages on a port of loopback."""
+
+    port: int
+    tool: tuple[str, ...]
+    socket: Path
+
+    def events(self) -> list[str]:
+        """The kinds of what happened to nodes, in order: node.dumping, node.saved."""
+        done = subprocess.run(
+            [*self.tool, "events", "--json", "--socket", str(self.socket)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        kinds = [str(json.loads(line)["type"]) for line in done.stdout.splitlines()]
+        return [kind.partition("fence.")[2] for kind in kinds if ".node." in kind]
+
+
+@contextmanager
+def fence(home: Path, node: str) -> Iterator[Fence]:
+    """Run `kdump-fence`; QEMU's user network shows every guest as 127.0.0.1."""
+    home.mkdir(parents=True, exist_ok=True)
+    tool = (str(Path(sys.executable).parent / "kdump-fence"),)
+    words = ["--listen", "127.0.0.1:0", "--socket", str(home / "sock"), "--state-dir", str(home / "state")]
+    words += ["--node", f"{node}=127.0.0.1"]
+    with (home / "fence.log").open("wb") as log:
+        daemon = subprocess.Popen(
+            [*tool, "serve", *words, "--node", f"{node}=127.0.0.1"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        assert daemon.stdout is not None
+        try:
+            line = daemon.stdout.readline()
+            if not line:
+                raise RuntimeError((home / "fence.log").read_text())
+            yield Fence(int(json.loads(line)["udp"].rpartition(":")[2]), tool, home / "sock")
+        finally:
+            daemon.terminate()
+            daemon.wait(20)
+            daemon.stdout.close()

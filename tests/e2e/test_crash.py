@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.machine import CACHE, Run, boot
-from tests.e2e.server import Receiver, Sshd, receiver, sshd
+from tests.e2e.server import Receiver, Sshd, fence, receiver, sshd
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 REPO = Path(__file__).parent.parent.parent
@@ -103,6 +103,7 @@ def guest(
     until: str = "",
     memory: int = 768,
     reserve: str = "192M",
+    image: str = "",
 ) -> Run:
     """One life of the guest with this kdump.conf; ``{port}`` and ``{dumps}`` stand for the server's."""
     stage = Path("/var/tmp") / f"kdump-net-e2e-stage-{tmp_path.name}-{life}"
@@ -115,7 +116,7 @@ def guest(
     (stage / "kdump.conf").write_text(text)
     shutil.copy(server.key, stage / "id")
     # images are kept by what makes dracut's part differ, which the port and the directory do not
-    name = hashlib.sha256(f"{conf}{family}".encode()).hexdigest()[:12]
+    name = image or hashlib.sha256(f"{conf}{family}".encode()).hexdigest()[:12]
     known = server.host_key_line
     environment = {
         "KDUMP": f"env PYTHONPATH={REPO} {KDUMP}",
@@ -198,7 +199,7 @@ def test_a_crash_arrives_over_ssh_and_the_cluster_hears_of_it_first(tmp_path: Pa
             "ssh root@10.0.2.2:{port}\npath {dumps}\nfence_kdump_nodes 10.0.2.2\n"
             f"fence_kdump_args -p {cluster.port} -i 1\n"
         )
-        run = guest(tmp_path, server, conf)
+        run = guest(tmp_path, server, conf, image="cluster")
     assert "@@ start 0" in run.text, run.text[-3000:]
     assert_rebooted(run)
     files = server.files()
@@ -213,16 +214,22 @@ def test_a_crash_arrives_over_ssh_and_the_cluster_hears_of_it_first(tmp_path: Pa
     assert cluster.heard[0][0] < files["vmcore-dmesg.txt"].stat().st_mtime
 
 
-def test_our_receiver_calls_the_dump_complete(tmp_path: Path) -> None:
-    """The three programs meet on the wire: sent by `kdump`, judged by `kdump-receiver` from the bytes."""
-    with receiver(tmp_path / "receiver", "crashnode1") as ours:
-        run = guest(tmp_path, ours, "ssh kdump@10.0.2.2:{port}\npath /var/crash\n")
+def test_the_three_programs_meet(tmp_path: Path) -> None:
+    """Sent by `kdump`, judged complete by `kdump-receiver`; `kdump-fence` heard dumping first, then saved."""
+    with (
+        receiver(tmp_path / "receiver", "crashnode1") as ours,
+        fence(tmp_path / "fence", "crashnode1") as cluster,
+    ):
+        conf = "ssh kdump@10.0.2.2:{port}\npath /var/crash\nfence_kdump_nodes 10.0.2.2\n"
+        conf += f"fence_kdump_args -p {cluster.port} -i 2\n"
+        run = guest(tmp_path, ours, conf, image="three")
         assert_rebooted(run)
         (dump,) = ours.dumps()
-        shown = subprocess.run([*ours.tool, "log"], capture_output=True, text=True, timeout=120)
+        events = cluster.events()
     assert dump["verdict"] == "complete", run.text[-3000:]
     assert dump["host"] == "crashnode1"
-    assert "sysrq triggered crash" in json.dumps(dump) + shown.stdout
+    assert "sysrq triggered crash" in json.dumps(dump)
+    assert events[:2] == ["node.dumping", "node.saved"], events
 
 
 def test_scp_over_ipv6(tmp_path: Path, server: Sshd) -> None:

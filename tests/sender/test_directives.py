@@ -207,6 +207,15 @@ def test_a_local_path_becomes_the_device_that_holds_it() -> None:
     assert {"DEVICE=UUID=r", "FSTYPE=xfs", "SAVE_PATH=/crash", "DELIVER_TO=''"} <= set(target)
 
 
+def test_a_btrfs_subvolume_is_mounted_as_it_is() -> None:
+    """Its directory is not at the file system's top."""
+    reading = read_text("path /var/crash")
+    assert reading.config is not None
+    facts = Facts(mounts={"/var/crash": Mount("UUID=b", "btrfs", "/crash", "rw,subvol=/@var")})
+    files = {e.path: e.data.decode() for e in compile_plan(reading.config, facts, {}).entries}
+    assert "MOUNT_OPTIONS=rw,subvol=/@var" in files["/etc/kdump-net/target.1"].splitlines()
+
+
 def test_a_config_without_network_brings_none() -> None:
     """No ssh, no network modules, no address."""
     plan = compiled("ext4 UUID=1")

@@ -45,6 +45,16 @@ def test_check_lists_everything_and_ends_with_78(fake: Fake) -> None:
     assert typed(fake, "check", "--syntax") == (0, "/etc/kdump.conf: good\n", "")
 
 
+def test_a_file_elsewhere_may_be_named_by_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kdump --conf ./kdump.conf check` before it is put into /etc."""
+    (tmp_path / "mine.conf").write_text("path /var/crash\n")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["--conf", "mine.conf", "check", "--syntax"])
+    assert (result.exit_code, result.output) == (0, f"{tmp_path}/mine.conf: good\n")
+
+
 def test_check_looks_at_the_host_too(fake: Fake) -> None:
     """A key that is not there is found before the crash."""
     fake.conf("ssh kdump@server\n")
