@@ -29,6 +29,7 @@ def write_file(path: Path, content: bytes, *, sync: bool = True) -> None:
     try:
         with open(fd, "wb") as file:
             file.write(content)
+            _give_to_owner_of(path.parent, fd)
             if sync:
                 file.flush()
                 os.fsync(fd)
@@ -45,6 +46,22 @@ def make_directory(directory: Path) -> None:
     if not directory.is_dir():
         make_directory(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _give_to_owner_of(directory.parent, fd)
+        finally:
+            os.close(fd)
+
+
+def _give_to_owner_of(parent: Path, fd: int) -> None:
+    """What root makes in a directory of the receiver's own user is that user's.
+
+    Or `sudo kdump-receiver host add` would enrol keys that the server may not read.
+    """
+    if os.geteuid() == 0:
+        owner = parent.stat()
+        if owner.st_uid != 0:
+            os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager

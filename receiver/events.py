@@ -136,6 +136,17 @@ class UploadFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Reported(Event):
+    """A dump's log was read: this is why it crashed."""
+
+    name: ClassVar[str] = "dump.reported"
+    host: str
+    dump: str
+    crash_class: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tidied(Event):
     """An upload that a killed server left behind is stored as what it is."""
 

@@ -43,7 +43,7 @@ class Settings(BaseModel):
 
     root: Path = Path("/var/crash")
     state_dir: Path | None = None
-    listen: tuple[Port, ...] = ("0.0.0.0:22",)
+    listen: tuple[Port, ...] = (":2222",)
     legacy_algorithms: bool = True
     user_ca: Path | None = None
     catalogue: str | None = None
@@ -54,6 +54,12 @@ class Settings(BaseModel):
     silence_seconds: Annotated[float, Field(ge=5, le=86_400)] = 120
     grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 30
     truncated_status: Annotated[int, Field(ge=0, le=125)] = 0
+    overrides: Path | None = None
+    analysis: bool = True
+    analysis_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120
+    analysis_memory: Bytes = 4 << 30
+    debuginfo: tuple[Path, ...] = (Path("/usr/lib/debug"),)
+    debuginfod: tuple[str, ...] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 1
 
     @property

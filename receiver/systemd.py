@@ -19,9 +19,10 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        with contextlib.suppress(OSError):  # the manager went away; nothing here depends on it
-            sock.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+    where = "\0" + address[1:] if address.startswith("@") else address
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    with sock, contextlib.suppress(OSError):  # the manager went away; nothing here depends on it
+        sock.sendto(state.encode(), where)
 
 
 def watchdog_seconds() -> float | None:

@@ -19,6 +19,7 @@ dumps = sa.Table(
     sa.Column("build_id", sa.String(64), index=True),
     sa.Column("crash_time", sa.String(32)),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("unhashed", sa.Boolean, nullable=False, index=True),
+    sa.Column("signature", sa.String(64), index=True),
+    sa.Column("unfinished", sa.Boolean, nullable=False, index=True),
     sa.Column("manifest", sa.Text, nullable=False),
 )

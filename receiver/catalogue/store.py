@@ -16,7 +16,9 @@ from receiver.failure import Failure
 from receiver.spool.manifest import Manifest, as_json, from_json
 
 HEAD: Final = "0001"  # the newest revision of migrations/
+BACKENDS: Final = ("sqlite", "postgresql")
 BUSY_SECONDS: Final = 10
+MIGRATING: Final = 0x6B64756D70  # of PostgreSQL's advisory locks, the one that we hold meanwhile: "kdump"
 
 
 class CatalogueError(Failure):
@@ -33,6 +35,7 @@ class Query:
     host: str | None = None
     since: str | None = None  # UTC, ISO 8601
     verdict: str | None = None
+    signature: str | None = None  # may be cut short
     most: int | None = None
 
 
@@ -41,7 +44,17 @@ class Catalogue:
 
     def __init__(self, url: str, state: Path) -> None:
         make_directory(state)
-        self._engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        try:
+            place = sa.make_url(url)
+            if place.drivername in {"postgres", "postgresql"}:
+                place = place.set(drivername="postgresql+psycopg")
+            if place.get_backend_name() not in BACKENDS:
+                raise CatalogueError(f"{place.drivername}: no such catalogue; say {' or '.join(BACKENDS)}")
+            self._engine = sa.create_engine(place, pool_pre_ping=place.get_backend_name() != "sqlite")
+        except sa.exc.ArgumentError:
+            raise CatalogueError("`catalogue` in the settings: say postgresql://USER@HOST/DATABASE") from None
+        except ImportError as error:
+            raise CatalogueError(f"{error}; install kdump-net[postgresql]") from None
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
         try:
@@ -58,12 +71,13 @@ class Catalogue:
         from alembic.config import Config
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with locked(state):
-            if self._revision() != HEAD:
-                with self._engine.begin() as connection:
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, "head")
+        folder = str(Path(__file__).parent / "migrations")
+        config.set_main_option("script_location", folder.replace("%", "%%"))
+        with locked(state), self._engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":  # other machines may share it
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
 
     def _revision(self) -> str | None:
         with self._engine.connect() as connection:
@@ -73,48 +87,45 @@ class Catalogue:
 
     def record(self, dump: Manifest) -> None:
         """Put in, or replace, one dump."""
-        self.record_all([dump])
-
-    def record_all(self, manifests: Iterable[Manifest]) -> None:
-        """Put in, or replace, many in one transaction."""
         with self._engine.begin() as connection:
-            for dump in manifests:
-                # The directory decides: a manifest that was made anew has another id.
-                connection.execute(
-                    sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
-                )
-                connection.execute(self._upsert(_row(dump)))
+            # The directory decides: a manifest that was made anew has another id.
+            connection.execute(
+                sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
+            )
+            connection.execute(self._upsert(_row(dump)))
 
-    def replace_all(self, manifests: Iterable[Manifest]) -> None:
-        """Forget everything and take these."""
+    def forget(self, directories: Iterable[str]) -> None:
+        """Take out the rows of directories that are gone."""
         with self._engine.begin() as connection:
-            connection.execute(sa.delete(dumps))
-            for dump in manifests:
-                connection.execute(self._upsert(_row(dump)))
+            for directory in directories:
+                connection.execute(sa.delete(dumps).where(dumps.c.directory == directory))
 
     def find(self, query: Query) -> Iterator[Manifest]:
         """The dumps that match, newest first."""
-        statement = sa.select(dumps.c.manifest).order_by(dumps.c.date.desc(), dumps.c.id)
-        if query.id is not None:
-            statement = statement.where(
-                sa.or_(dumps.c.id.startswith(query.id, autoescape=True), dumps.c.directory == query.id)
-            )
+        statement = sa.select(dumps.c.manifest)
+        if query.id is not None:  # a whole name before those that only begin so
+            whole = sa.or_(dumps.c.id == query.id, dumps.c.directory == query.id)
+            statement = statement.where(sa.or_(whole, dumps.c.id.startswith(query.id, autoescape=True)))
+            statement = statement.order_by(whole.desc())
+        statement = statement.order_by(dumps.c.date.desc(), dumps.c.id)
         if query.host is not None:
             statement = statement.where(dumps.c.host == query.host)
         if query.since is not None:
             statement = statement.where(dumps.c.date >= query.since)
         if query.verdict is not None:
             statement = statement.where(dumps.c.verdict == query.verdict)
+        if query.signature is not None:
+            statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
         if query.most is not None:
             statement = statement.limit(query.most)
         with self._engine.connect() as connection:
             for (document,) in connection.execute(statement):
                 yield from_json(document)
 
-    def find_unhashed(self) -> Iterator[Manifest]:
-        """The dumps that hold a file without a sha256."""
+    def find_unfinished(self) -> Iterator[Manifest]:
+        """The dumps that wait for a file's sha256, or for their report."""
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unhashed)).all()
+            rows = connection.execute(sa.select(dumps.c.manifest).where(dumps.c.unfinished)).all()
         for (document,) in rows:
             yield from_json(document)
 
@@ -139,7 +150,7 @@ class Catalogue:
 
 
 def _row(dump: Manifest) -> dict[str, Any]:
-    return {
+    row = {
         "id": dump.id,
         "directory": dump.directory,
         "host": dump.host,
@@ -149,17 +160,26 @@ def _row(dump: Manifest) -> dict[str, Any]:
         "kernel_release": dump.kernel_release,
         "build_id": dump.build_id,
         "crash_time": dump.crash_time,
-        "unhashed": any(file.sha256 is None for file in dump.files),
+        "signature": dump.signature,
+        "unfinished": dump.crash_class is None or any(file.sha256 is None for file in dump.files),
         "bytes": sum(file.bytes for file in dump.files),
         "manifest": as_json(dump).decode(),
     }
+    return {key: _fitting(value, dumps.c[key].type) for key, value in row.items()}
+
+
+def _fitting(value: object, kind: sa.types.TypeEngine[Any]) -> object:
+    """What dumps say of themselves may be of any length and hold NULs; PostgreSQL refuses both."""
+    if isinstance(value, str) and isinstance(kind, sa.String):
+        return value.replace("\0", "")[: kind.length]
+    return value
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     # Many readers beside one writer; durability is the manifests' business, so no sync a commit.
+    connection.execute(f"pragma busy_timeout={BUSY_SECONDS * 1000}")
     connection.execute("pragma journal_mode=wal")
     connection.execute("pragma synchronous=normal")
-    connection.execute(f"pragma busy_timeout={BUSY_SECONDS * 1000}")
 
 
 def _first_line(error: Exception) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from receiver.cli.main import Context
+from receiver.cli.context import Context
 
 
 @click.group(name="config")

@@ -13,20 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import Progress, TextColumn
-from rich.table import Table
 
 from receiver.catalogue.store import Query
 from receiver.dump.kind import sniff_untrusted
-from receiver.dump.verdict import judge_untrusted
 from receiver.failure import Failure
 from receiver.spool import incoming
 from receiver.spool.disk import reader
 from receiver.spool.manifest import Manifest, StoredFile
 
 if TYPE_CHECKING:
-    pass
+    from rich.progress import Progress
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole
@@ -37,7 +33,10 @@ COLOURS: Final = {
     "damaged": "red",
     "unknown": "dim",
 }
-_AGO = re.compile(r"(\d+)\s*(min|[smhdw])[a-z]*(?:\s+ago)?")
+_AGO = re.compile(
+    r"(\d{1,6})\s*(?:(min)(?:ute)?s?|(s)(?:ec(?:ond)?s?)?|(m)|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)"
+    r"(?:\s+ago)?"
+)
 _SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -48,14 +47,15 @@ def since(_context: click.Context, _option: click.Parameter, text: str | None) -
     now = dt.datetime.now(dt.UTC)
     found = _AGO.fullmatch(text.strip())
     if found:
-        when = now - dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+        unit = next(filter(None, found.groups()[1:]))
+        when = now - dt.timedelta(seconds=min(int(found[1]) * _SECONDS[unit], now.timestamp()))
     elif text in {"today", "yesterday"}:
         midnight = dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         when = midnight - dt.timedelta(days=text == "yesterday")
     else:
         try:
             when = dt.datetime.fromisoformat(text).astimezone()
-        except ValueError:
+        except (ValueError, OverflowError):
             raise click.BadParameter(f"{text!r}: say 2h, 3d, today, or 2026-11-23[T10:00]") from None
     return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -78,7 +78,7 @@ def list_dumps(
     most: int | None = None,
 ) -> int:
     """List the dumps, newest first. No match: exit status 1."""
-    from receiver.run import catalogue_of
+    from receiver.stores import catalogue_of
 
     settings = ctx.obj.settings
     query = Query(host=host, since=since, verdict=verdict, most=most)
@@ -94,6 +94,10 @@ def list_dumps(
 
 
 def _table(root: Path, found: list[Manifest]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading, justify in (
@@ -102,8 +106,8 @@ def _table(root: Path, found: list[Manifest]) -> None:
         ("VERDICT", "left"),
         ("KERNEL", "left"),
         ("SIZE", "right"),
-        ("CLIENT", "left"),
         ("ID", "left"),
+        ("CRASH", "left"),
         ("DIRECTORY", "left"),
     ):
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
@@ -115,13 +119,13 @@ def _table(root: Path, found: list[Manifest]) -> None:
         shown = verdict if coming is None or coming.fraction is None else f"{verdict} {coming.fraction:.0%}"
         table.add_row(
             _local(dump.date),
-            dump.host,
+            escape(dump.host),
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            dump.kernel_release or "-",
+            escape(plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
-            dump.client,
             dump.id,
-            _plain(dump.directory),
+            escape(plain(dump.title or "-")),
+            escape(plain(dump.directory)),
         )
     if console.is_terminal:
         console.print(table)
@@ -150,20 +154,21 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Client", dump.client),
         ("Sent as", dump.requested),
         ("Verdict", f"{dump.verdict}: {dump.reason}"),
+        ("Crash", dump.title),
+        ("Signature", dump.signature),
         ("Kernel", dump.kernel_release),
         ("Build ID", dump.build_id),
         ("Crashed", dump.crash_time and _local(dump.crash_time)),
-        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename)))),
+        ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
-            click.echo(f"{label:>12}: {_plain(value)}")
+            click.echo(f"{label:>12}: {plain(value)}")
     for file in dump.files:
-        click.echo(
-            f"{'File':>12}: {_plain(file.name)}  {human(file.bytes)}  {file.kind}  {file.verdict}: {_plain(file.reason)}"
-        )
+        judged = f"{file.verdict}: {plain(file.reason)}"
+        click.echo(f"{'File':>12}: {plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
         click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
     for entry in dump.history:
-        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {_plain(entry.detail)}")
+        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {plain(entry.detail)}")
     return 0
 
 
@@ -182,15 +187,14 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
     if dump is None:
         return NO_MATCH
     directory = settings.root / dump.directory
-    with _progress(TextColumn("{task.fields[what]}")) as progress:
+    with progress_bar() as progress:
         results = [_verify(directory, file, deep, progress) for file in dump.files]
     if as_json:
         click.echo(json.dumps({"id": dump.id, "directory": dump.directory, "files": results}))
     else:
         for result in results:
-            click.echo(
-                f"{_plain(result['name'])}: {result['verdict']}: {result['reason']}; sha256 {result['sha256']}"
-            )
+            name, reason = plain(result["name"]), plain(result["reason"])
+            click.echo(f"{name}: {result['verdict']}: {reason}; sha256 {result['sha256']}")
     good = all(
         result["verdict"] in {"complete", "unknown"} and result["sha256"] != "differs" for result in results
     )
@@ -198,6 +202,7 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
 
 
 def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -> dict[str, Any]:
+    from receiver.dump.verdict import judge_untrusted
     from receiver.spool.store import digest
 
     task = progress.add_task("verify", total=None, what=file.name)
@@ -233,25 +238,32 @@ def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -
 @click.pass_context
 def rebuild(ctx: click.Context, as_json: bool) -> None:
     """Make the catalogue anew from the dump directories alone."""
-    from receiver import run
+    from receiver import stores
 
     settings = ctx.obj.settings
-    spool = run.open_spool(settings)
+    spool = stores.open_spool(settings)
     with (
-        run.catalogue_of(settings) as catalogue,
-        Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
+        stores.catalogue_of(settings) as catalogue,
+        progress_bar() as progress,
     ):
-        task = progress.add_task("rebuild", total=None)
+        task = progress.add_task("rebuild", total=None, what="")
         count = 0
-        for _directory in run.rebuild(spool, catalogue, time.time()):
+        for _ in stores.mend(spool, catalogue, time.time(), _tell_trouble, every_row=True):
             count += 1
             progress.update(task, completed=count)
     click.echo(json.dumps({"dumps": count}) if as_json else f"{count} dumps in the catalogue.")
 
 
-def _progress(*more: TextColumn) -> Progress:
+def _tell_trouble(path: Path, error: Exception) -> None:
+    click.echo(plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
+
+
+def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal."""
-    columns = (*Progress.get_default_columns(), *more)
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[what]}", markup=False))
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
 
@@ -261,7 +273,7 @@ def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
     Raises:
         Failure: several match.
     """
-    from receiver.run import catalogue_of
+    from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
         found = list(catalogue.find(Query(id=id, most=2)))
@@ -282,6 +294,8 @@ def document(root: Path, dump: Manifest) -> dict[str, Any]:
     if coming is not None:
         shown["verdict"] = "receiving"
         shown["receiving"] = asdict(coming)
+        for fact in ("kernel_release", "build_id", "crash_time"):
+            shown[fact] = shown[fact] or shown["receiving"][fact]
     return shown
 
 
@@ -307,6 +321,6 @@ def _local(stamp: str) -> str:
     return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What clients named, without anything that a terminal obeys."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text).replace("[", r"\[")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+from receiver.dump.pread import Order
 
 
 class Kind(StrEnum):
@@ -33,14 +36,14 @@ SIGNATURES = (
 )
 
 ET_CORE = 4
-ELF_ORDERS = {1: "little", 2: "big"}  # e_ident[EI_DATA]
+ELF_ORDERS: Final[dict[int, Order]] = {1: "little", 2: "big"}  # e_ident[EI_DATA]
 
 ODD_PERCENT = 5  # of a text may be unprintable: kernel logs hold what drivers put there
 _BLOCK_MAGIC = (b"1AY&SY", b"\x17rE8P\x90")  # of bzip2's first block, or of an empty stream
 
 
 def sniff_untrusted(head: bytes) -> Kind:
-    """The kind of a file that begins with `head`; some 64 bytes decide, up to 4096 are looked at. Raises nothing."""
+    """The kind of a file that begins with `head`; 64 bytes do, up to 4096 are used. Raises nothing."""
     head = head[:4096]
     if not head:
         return Kind.EMPTY

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from receiver.dump.malformed import Malformed
 
-Pread = Callable[
-    [int, int], bytes
-]  # (offset, size) -> up to size bytes, fewer only at the end; holes read as zeros
+# (offset, size) -> up to size bytes, fewer only at the end of the file; holes read as zeros
+Pread = Callable[[int, int], bytes]
 
-CHUNK = (
-    4 << 20
-)  # bytes of one read of a long table; a multiple of every entry's size matters to nobody but `entries`
+Order = Literal["little", "big"]  # of bytes, on the machine that crashed
+PREFIX: dict[Order, str] = {"little": "<", "big": ">"}  # of struct formats
+
+_FURTHEST = 1 << 62  # bytes: beyond it an off_t may overflow
+CHUNK = 4 << 20  # bytes of one read of a long stretch
+
+
+def claimed(pread: Pread, offset: int, size: int) -> bytes:
+    """Read where the file itself says: an offset that no file reaches gives nothing."""
+    return pread(offset, size) if 0 <= offset <= _FURTHEST else b""
 
 
 def exactly(pread: Pread, offset: int, size: int, what: str) -> bytes:
@@ -21,11 +28,9 @@ def exactly(pread: Pread, offset: int, size: int, what: str) -> bytes:
     Raises:
         Malformed: the file ends before.
     """
-    data = pread(offset, size)
+    data = claimed(pread, offset, size)
     if len(data) != size:
-        raise Malformed(
-            f"{what} should lie at bytes {offset} to {offset + size}, but the file ends at {offset + len(data)}"
-        )
+        raise Malformed(f"{what} should lie at bytes {offset} to {offset + size}, but the file ends before")
     return data
 
 

@@ -14,7 +14,9 @@ from receiver.dump.malformed import Malformed, TooLarge
 from receiver.dump.wrappers import Unwrapper, unwrapper
 
 DECIDING = 64  # bytes that tell a dump from anything else: signatures, and e_type of an ELF header
-HELD = 1 << 20  # bytes of a compressed stream held until it shows what is inside
+# Bytes of a compressed stream held until it shows what is inside: lz4(1) makes blocks of 4 MiB that
+# hardly shrink around compressed pages, and nothing of a block can be read before its end.
+HELD = (4 << 20) + (64 << 10)
 
 WRAPPERS = frozenset({Kind.GZIP, Kind.BZIP2, Kind.XZ, Kind.LZ4, Kind.ZSTD})
 DUMPS = frozenset({Kind.FLATTENED, Kind.KDUMP, Kind.ELF})
@@ -27,6 +29,9 @@ class Intake:
         self._limit = limit_bytes
         self._opens_wrappers = opens_wrappers
         self._held = bytearray()
+        self._looked = 0  # bytes of `_held` that the trial has seen
+        self._trial: Unwrapper | None = None
+        self._head = bytearray()  # what the trial gave
         self._decided = False
         self._rearranger: Rearranger | None = None
         self._unwrapper: Unwrapper | None = None
@@ -77,7 +82,7 @@ class Intake:
             yield from self._release()
 
     def _release(self) -> Iterator[WriteAt]:
-        held, self._held = bytes(self._held), bytearray()
+        held, self._held, self._trial = bytes(self._held), bytearray(), None
         yield from self._write(held)
 
     def _decide(self, *, last: bool = False) -> bool:
@@ -96,13 +101,14 @@ class Intake:
         return True
 
     def _look_inside(self) -> Kind | None:
-        """What the held compressed bytes hold; None while they do not show it."""
-        head = bytearray()
+        """What the held compressed bytes hold; None while they do not show it. Opens each byte once."""
+        self._trial = self._trial or unwrapper(self.kind)
+        fresh, self._looked = bytes(self._held[self._looked :]), len(self._held)
         try:
-            for piece in unwrapper(self.kind).feed_untrusted(bytes(self._held)):
-                head += piece[:DECIDING]
-                if len(head) >= DECIDING:
-                    return sniff_untrusted(bytes(head))
+            for piece in self._trial.feed_untrusted(fresh):
+                self._head += piece[:DECIDING]
+                if len(self._head) >= DECIDING:
+                    return sniff_untrusted(bytes(self._head))
         except Malformed:
             return Kind.UNKNOWN
         return None

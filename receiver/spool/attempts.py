@@ -21,6 +21,7 @@ from receiver.spool.manifest import StoredFile
 CORE: Final = "vmcore"
 INCOMPLETE: Final = ".incomplete"
 FILES_MAX: Final = 64  # files that one dump keeps, attempts included
+NAME_MAX: Final = 230  # bytes of a stored file's name without what we append
 
 # How the clients call the core (facts: every family's final and intermediate names).
 _CORE_NAME = re.compile(r"(vmcore|dump)([-.](?!dmesg)\S*)?|vmcore\d{1,4}", re.ASCII)
@@ -37,8 +38,13 @@ def is_core(requested: str, kind: str) -> bool:
     return kind in DUMPS or (kind != "text" and _CORE_NAME.fullmatch(requested) is not None)
 
 
+def is_part(file: StoredFile) -> bool:
+    """Whether a core is one part of a split set."""
+    return file.core and _PART.fullmatch(file.requested[-1]) is not None
+
+
 def best(cores: Sequence[StoredFile]) -> StoredFile | None:
-    """The core that stands for the dump: the best verdict, then the most bytes, then the newest."""
+    """The core that stands for the dump: the best verdict, then the most bytes, then the first that came."""
     return min(cores, key=lambda core: (_RANK[core.verdict], -core.bytes, core.finished), default=None)
 
 
@@ -48,22 +54,32 @@ def plain_name(file: StoredFile) -> str:
     if file.core:
         part = _PART.fullmatch(name)
         name = part.group() if part else CORE
-    elif name == manifest.NAME or name.startswith("."):
+    elif name in manifest.OURS or name.startswith("."):
         name = f"_{name}"  # ours
+    name = _cut(name)
     return name + INCOMPLETE if file.verdict is Verdict.TRUNCATED else name
 
 
-def arranged(files: Sequence[StoredFile], newest: StoredFile) -> list[StoredFile]:
+def _cut(name: str) -> str:
+    """Short enough for the suffixes that we may put to it: Linux takes 255 bytes."""
+    return name.encode()[:NAME_MAX].decode(errors="ignore")
+
+
+def arranged(
+    files: Sequence[StoredFile], newest: StoredFile, strangers: Collection[str] = ()
+) -> list[StoredFile]:
     """`files` and `newest` under the names they shall have; the order of `files` is kept.
 
     Of several files that want one name, the best core, or the newest of the rest,
-    gets it; the others become `NAME.1`, `NAME.2`, ... and keep those.
+    gets it; the others become `NAME.1`, `NAME.2`, ... and keep those. `strangers`
+    are names that others put into the directory: nobody gets them.
     """
     wanted = plain_name(newest)
     rivals = [file for file in files if file.name == wanted]
-    taken = {file.name for file in files} | {manifest.NAME, newest.name}
+    taken = {file.name for file in files} | manifest.OURS | {newest.name} | set(strangers)
     if not rivals:
-        return [*files, replace(newest, name=wanted)]
+        name = _aside(wanted, taken) if wanted in strangers else wanted
+        return [*files, replace(newest, name=name)]
     (rival,) = rivals
     aside = _aside(wanted, taken)
     if newest.core and best([rival, newest]) is rival:

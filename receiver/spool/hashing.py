@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from receiver.spool import manifest, store
 from receiver.spool.dumps import Spool
 from receiver.spool.manifest import Manifest
 
 
-def pending(dump: Manifest) -> list[str]:
-    """The files of `dump` without a hash."""
-    return [file.name for file in dump.files if file.sha256 is None]
+def with_digest(
+    spool: Spool, directory: str, name: str, stop: Callable[[], bool] = lambda: False
+) -> Manifest:
+    """Hash one file and write it down; the manifest as it is then.
 
-
-def with_digest(spool: Spool, directory: str, name: str) -> Manifest:
-    """Hash one file and write it down; the manifest as it is then."""
+    Raises:
+        Stopped: `stop` says so.
+    """
     path = spool.root / directory
     fd = os.open(path / name, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        inode = os.fstat(fd).st_ino
-        digest = store.digest(fd)
+        status = os.fstat(fd)
+        digest = store.digest(fd, stop)
     finally:
         os.close(fd)
     with spool.changing(directory):
         dump = manifest.load(path)
         # It may have been moved aside meanwhile: the file is known by its inode, not by its name.
         files = tuple(
-            replace(file, sha256=digest) if (path / file.name).stat().st_ino == inode else file
-            for file in dump.files
+            replace(file, sha256=digest) if _is(path / file.name, status) else file for file in dump.files
         )
         dump = replace(dump, files=files)
-        manifest.store(spool.root, dump)
+        spool.write(dump)
     return dump
+
+
+def _is(path: Path, status: os.stat_result) -> bool:
+    with suppress(FileNotFoundError):  # an operator took it away
+        return os.path.samestat(path.stat(), status)
+    return False

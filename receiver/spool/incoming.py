@@ -16,7 +16,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from receiver.durable import write_file
+from receiver.durable import locked, write_file
 
 PREFIX: Final = ".incoming-"
 NOTE: Final = ".json"
@@ -43,7 +43,11 @@ class Incoming:
     fraction: float | None = None
     exact: bool = False
     kernel_release: str | None = None
-    seconds: float = 0.0
+    build_id: str | None = None
+    crash_time: str | None = None  # UTC, ISO 8601
+    inode: int | None = None  # of the growing file, which it keeps when it is stored
+    seconds: float = 0.0  # since the first byte
+    eta_seconds: float | None = None  # until the last one, at the pace so far
 
 
 _ADAPTER = TypeAdapter(Incoming)
@@ -71,7 +75,10 @@ def growing(directory: Path) -> Iterator[Path]:
 
 
 def hold(fd: int) -> bool:
-    """Take the lock of a growing file; False when a living process has it."""
+    """Take the lock of a growing file; False when a living process has it.
+
+    Call it while the directory is held: else one that only asks is taken for one that writes.
+    """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -82,11 +89,18 @@ def hold(fd: int) -> bool:
 def is_live(path: Path) -> bool:
     """Whether a process still writes `path`."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with locked(path.parent), opened(path) as fd:  # or we would be taken for the one that writes
+            return not hold(fd)
     except FileNotFoundError:
         return False
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """The growing file, open for reading and writing."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
-        return not hold(fd)
+        yield fd
     finally:
         os.close(fd)
 

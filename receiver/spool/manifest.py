@@ -19,6 +19,8 @@ from receiver.failure import Failure
 NAME: Final = "manifest.json"
 SCHEMA: Final = 1
 RECEIVING: Final = "receiving"  # beside the verdicts of dump.verdict: the core is not stored yet
+# Files of a dump that no client sends.
+OURS: Final = frozenset({NAME, "report.json", "report.txt", "log.txt", "analysis.json"})
 HISTORY: Final = 200  # entries of the audit trail that are kept
 
 
@@ -45,6 +47,7 @@ class StoredFile:
     broken: str | None = None  # why the upload ended early
     records: int | None = None  # of a flattened stream
     trailing: int = 0  # bytes after a flattened stream's end record
+    inode: int | None = None  # tells files of one size apart when a crash came between rename and manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,13 @@ class Manifest:
     pages_total: int | None = None
     dump_level: int | None = None
     compression: str | None = None
+    crash_class: str | None = None  # of receiver.triage: why it crashed; None until the log is read
+    title: str | None = None
+    function: str | None = None
+    module: str | None = None
+    signature: str | None = None  # the group of dumps that crashed alike
+    rules_version: int | None = None
+    hardware: str | None = None
     files: tuple[StoredFile, ...] = ()
     history: tuple[Entry, ...] = ()
     schema: int = field(default=SCHEMA)
@@ -111,10 +121,8 @@ def load(directory: Path) -> Manifest:
         return _ADAPTER.validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(
-            f"{path}: {where}: {first['msg']}; `kdump-receiver rebuild` makes it anew"
-        ) from None
+        where = ": ".join((str(path), *(".".join(map(str, first["loc"])),) * bool(first["loc"])))
+        raise ManifestError(f"{where}: {first['msg']}; `kdump-receiver rebuild` makes it anew") from None
 
 
 def store(root: Path, manifest: Manifest) -> None:

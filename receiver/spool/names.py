@@ -14,9 +14,13 @@ import json
 from pathlib import Path
 
 from receiver.durable import make_directory, write_file
+from receiver.wire.families import Family
 from receiver.wire.paths import ClientPath
 
 ANNOUNCED_MAX = 256  # directories without a dump that one identity may have; the oldest is forgotten
+
+
+UNKNOWN = Family.UNKNOWN.text
 
 
 class Names:
@@ -27,13 +31,21 @@ class Names:
         self._dumps = directory / "dumps"
         self.directory = directory
 
-    def announce(self, path: ClientPath) -> None:
-        """Remember that the client made `path` as a directory."""
+    def announce(self, path: ClientPath, client: str = UNKNOWN) -> None:
+        """Remember that the client made `path` as a directory, and which kdump that may have been."""
         make_directory(self._announced)
         kept = list(self._announced.iterdir())
         if len(kept) >= ANNOUNCED_MAX:
             min(kept, key=_age).unlink(missing_ok=True)
-        self._entry(self._announced, path).write_text(path.text)
+        entry = json.dumps({"path": path.text, "client": client})
+        self._entry(self._announced, path).write_text(entry)
+
+    def announced_by(self, path: ClientPath) -> str:
+        """The client that made the directory `path`, as far as it was known then."""
+        try:
+            return str(json.loads(self._entry(self._announced, path).read_bytes())["client"])
+        except (FileNotFoundError, ValueError):  # never made, or a write that a power cut left half done
+            return UNKNOWN
 
     def forget(self, path: ClientPath) -> bool:
         """`rmdir`: whether there was such a directory, with no dump in it."""
@@ -51,7 +63,7 @@ class Names:
         """The directory below the spool's root that holds what was written into `path`."""
         try:
             found = json.loads(self._entry(self._dumps, path).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
         return str(found["dump"])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -15,7 +17,8 @@ from receiver.dump.verdict import Judgement, Verdict, judge_untrusted
 from receiver.spool import attempts, incoming, manifest
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool, with_facts
-from receiver.spool.manifest import Manifest, StoredFile
+from receiver.spool.manifest import Manifest, ManifestError, StoredFile
+from receiver.wire.families import Observation, narrowed
 
 HASH_AT_ONCE: Final = 32 << 20  # bytes of a rearranged file that are hashed before the client is answered
 BLOCK: Final = 1 << 20
@@ -43,34 +46,69 @@ class Arrived:
     malformed: bool  # the stream broke its own format; otherwise `broken` cut it short
     records: int | None
     trailing: int
+    heard: tuple[Observation, ...] = ()  # what tells which kdump sent it
 
 
-def commit(spool: Spool, directory: str, arrived: Arrived) -> tuple[Manifest, StoredFile]:
-    """Give the file its name and write it down, durably; the dump and the file as they are then."""
+def commit(spool: Spool, begun: Manifest, arrived: Arrived) -> tuple[Manifest, StoredFile]:
+    """Give the file its name and write it down, durably; the dump and the file as they are then.
+
+    `begun` is the dump as it was; it stands in for a manifest that was lost meanwhile.
+
+    Raises OSError when it cannot be done; the file has its growing name again.
+    """
     judgement = judge(arrived)
     file = describe(arrived, judgement)
-    with spool.changing(directory) as path:
-        dump = manifest.load(path)
-        files = attempts.arranged(dump.files, file)
-        for before, after in zip(dump.files, files, strict=False):
-            if before.name != after.name:
-                os.link(
-                    path / before.name, path / after.name
-                )  # a second name first: nothing is ever without one
+    with spool.changing(begun.directory) as path:
+        try:
+            dump = manifest.load(path)
+        except (FileNotFoundError, ManifestError):
+            dump = begun
+        files = attempts.arranged(dump.files, file, strangers(path, dump))
         stored = files[-1]
-        arrived.path.rename(path / stored.name)
-        dump = summed_up(replace(dump, files=tuple(files)), judgement.facts if stored.core else None)
+        moves = [*moves_between(dump.files, files), (arrived.path.name, stored.name)]
+        dump = replace(dump, files=tuple(files), client=narrowed(dump.client, arrived.heard))
+        dump = summed_up(dump, stored, judgement.facts)
         dump = dump.noted(arrived.finished, "stored", f"{stored.name}: {stored.verdict}, {stored.reason}")
-        manifest.store(spool.root, dump)  # syncs the directory, so the rename above, too
+        with moved(path, moves):
+            spool.write(dump)  # syncs the directory, so the names, too
         incoming.discard(arrived.path)
     return dump, stored
+
+
+def strangers(directory: Path, dump: Manifest) -> set[str]:
+    """The names in a dump's directory that its manifest does not know."""
+    return set(os.listdir(directory)) - {file.name for file in dump.files}
+
+
+def moves_between(before: Sequence[StoredFile], after: Sequence[StoredFile]) -> list[tuple[str, str]]:
+    """Old and new name of each file that gets another one; the two sequences run in step."""
+    pairs = zip(before, after, strict=False)
+    return [(old.name, new.name) for old, new in pairs if old.name != new.name]
+
+
+@contextmanager
+def moved(directory: Path, moves: Sequence[tuple[str, str]]) -> Iterator[None]:
+    """Rename files while the manifest is written; back again when that fails."""
+    done: list[tuple[str, str]] = []
+    try:
+        for old, new in moves:
+            (directory / old).rename(directory / new)
+            done.append((old, new))
+        yield
+    except OSError:
+        for old, new in reversed(done):
+            with suppress(OSError):
+                (directory / new).rename(directory / old)
+        raise
 
 
 def judge(arrived: Arrived) -> Judgement:
     """What the bytes on disk are worth."""
     read = reader(arrived.fd)
     kind = sniff_untrusted(read(0, 4096))
-    judgement = judge_untrusted(read, arrived.size, kind, ended=arrived.ended)
+    judgement = judge_untrusted(
+        read, arrived.size, kind, ended=arrived.ended, stream_bytes=arrived.wire_bytes
+    )
     if not arrived.broken:
         return judgement
     if arrived.malformed:
@@ -84,7 +122,7 @@ def judge(arrived: Arrived) -> Judgement:
 def describe(arrived: Arrived, judgement: Judgement) -> StoredFile:
     """The file's entry for the manifest, not yet named."""
     as_sent = arrived.wrapper is None and arrived.records is None
-    sha256 = arrived.wire_sha256 if as_sent else None
+    sha256 = (arrived.wire_sha256 or None) if as_sent else None
     if sha256 is None and arrived.size <= HASH_AT_ONCE:
         sha256 = digest(arrived.fd)
     return StoredFile(
@@ -107,24 +145,35 @@ def describe(arrived: Arrived, judgement: Judgement) -> StoredFile:
         broken=arrived.broken,
         records=arrived.records,
         trailing=arrived.trailing,
+        inode=os.fstat(arrived.fd).st_ino,
     )
 
 
-def summed_up(dump: Manifest, facts: Facts | None) -> Manifest:
-    """The dump's own verdict: that of its best core."""
+def summed_up(dump: Manifest, newest: StoredFile | None, facts: Facts) -> Manifest:
+    """The dump's own verdict, which is that of its best core; `facts` are those of `newest`."""
     core = attempts.best([file for file in dump.files if file.core])
     if core is None:
-        return dump
-    if facts is not None:
-        dump = with_facts(dump, facts)
+        return replace(dump, verdict=Verdict.UNKNOWN, reason="no vmcore has arrived")
+    if newest is not None and newest.core:
+        dump = with_facts(dump, facts, best=newest is core)
     return replace(dump, verdict=core.verdict, reason=core.reason)
 
 
-def digest(fd: int) -> str:
-    """sha256 of the whole file behind `fd`."""
+class Stopped(Exception):
+    """The server ends; what was being computed is computed by the next one."""
+
+
+def digest(fd: int, stop: Callable[[], bool] = lambda: False) -> str:
+    """sha256 of the whole file behind `fd`.
+
+    Raises:
+        Stopped: `stop` says so.
+    """
     sha256 = hashlib.sha256()
     offset = 0
     while block := os.pread(fd, BLOCK, offset):
+        if stop():
+            raise Stopped
         sha256.update(block)
         offset += len(block)
     return sha256.hexdigest()

@@ -11,20 +11,24 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from receiver.durable import write_file
-from receiver.spool import attempts, incoming, manifest
+from receiver.spool import attempts, incoming, manifest, store
 from receiver.spool.clock import iso
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import Manifest, StoredFile
+from receiver.spool.names import UNKNOWN
 from receiver.spool.space import Limits, Space, space
 from receiver.spool.writer import Upload
 from receiver.wire.answers import mktemp_name
+from receiver.wire.families import Observation, narrowed
 from receiver.wire.paths import ClientPath, parse_untrusted
 
 STATUS: Final = "vmcore-creation.status"  # the one file that a client reads: `kdumpctl test` of kdump-utils
+NAMES_MAX: Final = 16  # of one file, that are remembered
 STATUS_MAX: Final = 4096  # bytes of it
 
 
@@ -37,14 +41,23 @@ class Found:
 
 
 class View:
-    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop."""
+    """The spool as `owner` sees it. All methods do quick file work; call them off the event loop.
+
+    What was `heard` of the client goes into the dumps that it touches.
+    """
 
     def __init__(
-        self, spool: Spool, owner: Owner, limits: Limits, clock: Callable[[], float] = time.time
+        self,
+        spool: Spool,
+        owner: Owner,
+        limits: Limits,
+        clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._limits = limits
         self._clock = clock
+        self._heard = tuple(heard)
         self._names = spool.names(owner.name)
         self.owner = owner
 
@@ -57,7 +70,7 @@ class View:
         if self.find(path):
             raise _error(errno.EEXIST)
         self._admit()
-        self._names.announce(path)
+        self._names.announce(path, narrowed(UNKNOWN, self._heard))
 
     def remove_directory(self, path: ClientPath) -> None:
         """`rmdir` of a directory that holds nothing."""
@@ -71,7 +84,7 @@ class View:
         self._admit()
         trial = self._spool.state / f".trial-{secrets.token_hex(4)}"
         write_file(trial, b"written by a client's `mktemp`\n")
-        trial.unlink()
+        trial.unlink(missing_ok=True)
         path = parse_untrusted(f"{parent.text.rstrip('/')}/{mktemp_name(secrets.token_bytes(10))}")
         self._names.announce(path)
         return path
@@ -93,12 +106,12 @@ class View:
         for growing in incoming.growing(directory):
             note = incoming.read(growing)
             if note and note.requested[-1] == path.name:
-                status = growing.stat()
-                return Found(status.st_size, status.st_mtime)
-        file = _current(dump, path.name)
-        if file is None:
-            return None
-        return Found(file.bytes, (directory / file.name).stat().st_mtime)
+                with suppress(FileNotFoundError):  # just now stored
+                    status = growing.stat()
+                    return Found(status.st_size, status.st_mtime)
+        with self._spool.changing(dump.directory):
+            file = _current(manifest.load(directory), path.name)
+            return Found(file.bytes, (directory / file.name).stat().st_mtime) if file else None
 
     def begin(self, path: ClientPath, tool: str, *, expected_bytes: int = 0) -> Upload:
         """Start to receive a file; the dump begins with its first one.
@@ -109,7 +122,7 @@ class View:
         if path.trailing_slash or not path.parts or self._is_plain_directory(path):
             raise _error(errno.EISDIR)
         self._admit(expected_bytes)
-        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()))
+        dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()), self._heard)
         if len(dump.files) >= attempts.FILES_MAX:
             raise _error(errno.EDQUOT)
         return Upload(
@@ -120,6 +133,7 @@ class View:
             tool,
             limit_bytes=self._limits.max_dump_bytes,
             clock=self._clock,
+            heard=self._heard,
         )
 
     def rename(self, old: ClientPath, new: ClientPath) -> Manifest:
@@ -141,16 +155,17 @@ class View:
             file = _current(dump, old.name)
             if file is None:
                 raise _error(errno.EBUSY if self.find(old) else errno.ENOENT)
-            renamed = replace(file, requested=(*file.requested, new.name))
+            renamed = replace(file, requested=(*file.requested[-NAMES_MAX + 1 :], new.name))
             others = [other for other in dump.files if other is not file]
             same = attempts.plain_name(renamed) == attempts.plain_name(file)
-            files = [*others, renamed] if same else attempts.arranged(others, renamed)
-            for before, after in zip((*others, file), files, strict=True):
-                if before.name != after.name:
-                    (directory / before.name).rename(directory / after.name)
+            strangers = store.strangers(directory, dump)
+            files = [*others, renamed] if same else attempts.arranged(others, renamed, strangers)
             note = f"{old.name} to {new.name}"
-            dump = replace(dump, files=tuple(files)).noted(iso(self._clock()), "renamed", note)
-            manifest.store(self._spool.root, dump)
+            client = narrowed(dump.client, self._heard)
+            dump = replace(dump, files=tuple(files), client=client)
+            dump = dump.noted(iso(self._clock()), "renamed", note)
+            with store.moved(directory, store.moves_between((*others, file), files)):
+                self._spool.write(dump)
         return dump
 
     def read_status(self, path: ClientPath) -> bytes:
@@ -178,9 +193,8 @@ class View:
 
 
 def _current(dump: Manifest, name: str) -> StoredFile | None:
-    """The newest file that bears `name` in the client's eyes."""
-    bearing: Sequence[StoredFile] = [file for file in dump.files if file.requested[-1] == name]
-    return max(bearing, key=lambda file: file.finished, default=None)
+    """The file that `name` means in the client's eyes: the one that got it last."""
+    return next((file for file in reversed(dump.files) if file.requested[-1] == name), None)
 
 
 def _error(number: int) -> OSError:

@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,13 +24,16 @@ from receiver.dump.progress import Progress
 from receiver.dump.stream import Intake
 from receiver.spool import incoming
 from receiver.spool.clock import iso
-from receiver.spool.disk import reader, write_all
+from receiver.spool.disk import fitting, reader, start_writeback, write_all
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
+from receiver.wire.families import Observation
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
+WRITEBACK: Final = 32 << 20  # bytes of dirty pages that are worth a start of writing
+FLOOR: Final = 4 << 20  # bytes of the disk that no dump takes: manifests, reports and the catalogue need them
 HEADERS: Final = 64 << 10  # bytes on disk before the first look for what the dump says of itself
 
 
@@ -62,6 +66,7 @@ class Upload:
         *,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
+        heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
         self._owner = owner
@@ -69,20 +74,30 @@ class Upload:
         self._requested = tuple(requested)
         self._tool = tool
         self._clock = clock
+        self._heard = tuple(heard)
         self._begun = clock()
         self._noted = 0.0
+        self._dirty = 0  # bytes written since the kernel was last told to write them out
         self._intake = Intake(limit_bytes)
         self._sha256 = hashlib.sha256()
-        self._progress: Progress | None = None
+        self._progress = Progress()
+        self._seen = False  # the headers, as far as they say what this is
         self._facts = Facts()
         self._broken: str | None = None
         self._malformed = False
         self.id = secrets.token_hex(6)
         self.wire_bytes = 0
         self.path = spool.root / dump.directory / f"{incoming.PREFIX}{self.id}"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        incoming.hold(self._fd)
-        self._note(self._begun)
+        with spool.changing(dump.directory):  # or a start's tidying takes it between the two steps
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            incoming.hold(self._fd)
+        self._inode = os.fstat(self._fd).st_ino
+        try:
+            self._note(self._begun)
+        except BaseException:
+            os.close(self._fd)
+            incoming.discard(self.path)
+            raise
 
     def write(self, batch: Sequence[bytes | memoryview]) -> None:
         """Store the next bytes of the wire.
@@ -98,21 +113,26 @@ class Upload:
         self._put(write for data in batch for write in self._intake.feed_untrusted(data))
         now = self._clock()
         if now - self._noted >= NOTE_SECONDS:
-            self._note(now)
+            with suppress(OSError):  # it tells of the upload; the upload does not need it
+                self._note(now)
 
     def _put(self, writes: Iterator[WriteAt]) -> None:
         try:
-            done = write_all(self._fd, writes)
+            done = write_all(self._fd, fitting(self._fd, writes, FLOOR))
         except OSError as error:
             self._broken = os.strerror(error.errno or 0)
             raise Broken(self._broken, error.errno) from None
         except Malformed as error:
             self._broken, self._malformed = str(error), not isinstance(error, TooLarge)
             raise Broken(self._broken) from None
-        if self._progress is None and self._intake.size >= HEADERS:
-            self._progress = Progress()
-        if self._progress is not None:
-            self._progress.observe_many(done)
+        self._dirty += sum(size for _, size in done)
+        if self._dirty >= WRITEBACK:
+            self._dirty = 0
+            start_writeback(self._fd)
+        self._progress.observe_many(done)
+        if not self._seen and self._intake.size >= HEADERS:
+            self._seen = True
+            self._noted = 0.0  # what the headers say is worth a note at once
 
     def finish(self, broken: str | None = None, *, requested: Sequence[str] = ()) -> Stored:
         """No more bytes come (`broken` says why, if they should have): judge, store, and only then return.
@@ -157,18 +177,21 @@ class Upload:
             malformed=self._malformed,
             records=flattened.records if flattened else None,
             trailing=flattened.trailing if flattened else 0,
+            heard=self._heard,
         )
-        return Stored(*commit(self._spool, self.dump.directory, arrived))
+        return Stored(*commit(self._spool, self.dump, arrived))
 
     def _note(self, now: float) -> None:
         """Tell other processes how far it is; the dump's own words are read as soon as they are in."""
         self._noted = now
         estimate = None
         read = reader(self._fd)
-        if self._progress is not None:
+        if self._seen:
             estimate = self._progress.estimate(read)
             if self._facts.kernel_release is None:
                 self._facts = facts_untrusted(read, sniff_untrusted(read(0, 4096)))
+        seconds = now - self._begun
+        fraction = estimate.fraction if estimate else None
         incoming.note(
             self.path,
             Incoming(
@@ -186,9 +209,13 @@ class Upload:
                 bytes=self._intake.size,
                 done_pages=estimate.done_pages if estimate else None,
                 total_pages=estimate.total_pages if estimate else None,
-                fraction=estimate.fraction if estimate else None,
+                fraction=fraction,
                 exact=estimate.exact if estimate else False,
                 kernel_release=self._facts.kernel_release,
-                seconds=round(now - self._begun, 3),
+                build_id=self._facts.build_id,
+                crash_time=iso(self._facts.crash_time) if self._facts.crash_time else None,
+                inode=self._inode,
+                seconds=round(seconds, 3),
+                eta_seconds=round(seconds / fraction - seconds, 1) if fraction else None,
             ),
         )

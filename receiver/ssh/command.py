@@ -13,7 +13,7 @@ import asyncssh
 from receiver.events import CommandDone, CommandRefused
 from receiver.hosts.identity import Identity
 from receiver.spool.view import View
-from receiver.ssh.door import Door, Reception
+from receiver.ssh.door import Door, Reception, banner
 from receiver.ssh.enrol import enrol
 from receiver.ssh.input import Input
 from receiver.ssh.scp import fetch, sink
@@ -52,7 +52,7 @@ class Command:
         command = wire.parse_untrusted(self._line)
         if self._identity.how == "token":
             return await self._obey_token(command)
-        view = self._door.view(self._identity)
+        view = self._door.view(self._identity, (banner(self._channel), command))
         match command:
             case wire.Write():
                 return await self._write(view, command)
@@ -111,9 +111,10 @@ class Command:
             case _:
                 assert_never(command)
         try:
-            self._say(await off_loop(work) or "")
+            answer = await off_loop(work)
         except OSError as error:
             return self._fail(tool, path.text, error)
+        self._say(answer or "")
         return 0
 
     def _move(self, view: View, old: ClientPath, new: ClientPath) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import errno
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 import asyncssh
 
@@ -18,14 +21,17 @@ from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
 from receiver.spool.dumps import Owner, Spool
-from receiver.spool.manifest import Manifest
+from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.space import Limits
 from receiver.spool.view import View
 from receiver.spool.writer import Broken, Stored, Upload
 from receiver.ssh.feed import Feed
+from receiver.wire.families import Banner, Observation
 from receiver.wire.paths import ClientPath
 
 T = TypeVar("T")
+
+UPLOADS_OF_HOST: Final = 256  # under way at once, so that one host cannot take every open file
 
 
 @dataclass
@@ -43,12 +49,29 @@ class Door:
     executor: Executor
     record: Callable[[Manifest], None]  # tells the catalogue; runs in a thread
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
+    peers: Counter[str] = field(default_factory=Counter)  # connections of each address
     uploads: set[Reception] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
-    news: asyncio.Event = field(default_factory=asyncio.Event)  # something was stored that is not hashed yet
+    stored: asyncio.Queue[Stored] = field(default_factory=asyncio.Queue)  # for what no client waits for
 
     def __post_init__(self) -> None:
         self.idle.set()
+
+    def come(self, connection: asyncssh.SSHServerConnection, peer: str) -> bool:
+        """One more connection; False where `peer` alone would keep too many of the others out."""
+        if self.peers[peer] >= max(1, self.settings.max_connections // 2):
+            return False
+        self.connections.add(connection)
+        self.peers[peer] += 1
+        return True
+
+    def gone(self, connection: asyncssh.SSHServerConnection, peer: str) -> None:
+        """The connection is over, if it ever began."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.peers[peer] -= 1
+            if not self.peers[peer]:
+                del self.peers[peer]
 
     def begun(self, reception: Reception) -> None:
         """One more upload is under way."""
@@ -61,19 +84,14 @@ class Door:
         if not self.uploads:
             self.idle.set()
 
-    def view(self, identity: Identity) -> View:
-        """The spool as this client may use it."""
+    def view(self, identity: Identity, heard: Sequence[Observation] = ()) -> View:
+        """The spool as this client may use it; `heard` tells which kdump it is."""
         owner = Owner(identity.name, identity.how, identity.peer)
-        return View(self.spool, owner, self.limits)
+        return View(self.spool, owner, self.limits, heard=heard)
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, work)
-
-    async def wait_for_news(self) -> None:
-        """Until there is work for the background."""
-        await self.news.wait()
-        self.news.clear()
 
     def close_connections(self) -> None:
         """Cut every client; what its uploads brought is kept."""
@@ -86,6 +104,12 @@ class Door:
             self.record(dump)
         except Exception as error:
             self.bus.tell(Trouble("catalogue", f"{dump.directory} is stored but not listed yet: {error}"))
+
+
+def banner(channel: asyncssh.SSHServerChannel[bytes]) -> Banner:
+    """What the client's ssh says it is."""
+    version: str = channel.get_extra_info("client_version", "")
+    return Banner(version.removeprefix("SSH-2.0-"))
 
 
 class Reception:
@@ -110,11 +134,18 @@ class Reception:
         resume: Callable[[], None],
         expected_bytes: int = 0,
     ) -> Reception:
-        """Start it. Raises OSError as View.begin does."""
+        """Start it.
+
+        Raises:
+            OSError: as View.begin does; EMFILE where the host has too many under way.
+        """
+        if sum(other.host == view.owner.name for other in door.uploads) >= UPLOADS_OF_HOST:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         def work() -> Upload:
             upload = view.begin(path, tool, expected_bytes=expected_bytes)
-            door.recorded(upload.dump)
+            if not any(file.core for file in upload.dump.files):
+                door.recorded(replace(upload.dump, verdict=RECEIVING))
             return upload
 
         upload = await door.off_loop(work)
@@ -123,6 +154,11 @@ class Reception:
         reception = cls(door, view, path, Feed(upload, door.executor, pause, resume))
         door.begun(reception)
         return reception
+
+    @property
+    def host(self) -> str:
+        """The identity that sends."""
+        return self._view.owner.name
 
     @property
     def broken(self) -> asyncio.Future[Broken]:
@@ -143,8 +179,7 @@ class Reception:
             raise
         finally:
             self._door.ended(self)
-        if stored.file.sha256 is None:
-            self._door.news.set()
+        self._door.stored.put_nowait(stored)
         self._tell(stored)
         return stored
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import posixpath
 from collections.abc import Callable
 from typing import Final, NoReturn, TypeVar
@@ -18,12 +19,14 @@ import asyncssh
 from receiver.events import CommandRefused
 from receiver.hosts.identity import Identity
 from receiver.ssh import enrol
-from receiver.ssh.door import Door, Reception
+from receiver.ssh.door import Door, Reception, banner
+from receiver.wire.families import SftpFile
 from receiver.wire.paths import ClientPath, parse_untrusted
 from receiver.wire.refused import Refused, printable
 
 T = TypeVar("T")
 
+OPEN_FILES: Final = 8  # at once in one session; clients have one
 WINDOW: Final = 4 << 20  # bytes that may arrive ahead of a gap; clients keep at most 2 MB under way
 AUTHORIZED_KEYS: Final = (".ssh", "authorized_keys")
 
@@ -41,11 +44,12 @@ class Incoming:
         self._held = 0
         self.position = 0
 
-    async def begin(self) -> None:
-        """Start to receive. Raises OSError."""
+    async def begin(self, version: int) -> None:
+        """Start to receive by SFTP's `version`. Raises OSError."""
+        heard = (self._files.banner, SftpFile(self._path, version))
         self._reception = await Reception.begin(
             self._files.door,
-            self._files.view,
+            self._files.door.view(self._files.identity, heard),
             self._path,
             "sftp",
             pause=self._flowing.clear,
@@ -117,7 +121,9 @@ class Files(asyncssh.SFTPServer):
         super().__init__(channel)
         self.door = door
         self.identity = identity
+        self.banner = banner(channel)
         self.view = door.view(identity)
+        self._opened = 0
         self.input_over = False  # the session sets it: what is still open then was not closed by the client
 
     def exit(self) -> None:
@@ -128,14 +134,22 @@ class Files(asyncssh.SFTPServer):
     # What may be done with files.
 
     async def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
-        return await self._open(path, writing=bool(pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND)))
+        writing = pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND)
+        return await self._open(path, version=3, writing=bool(writing))
 
     async def open56(self, path: bytes, desired_access: int, flags: int, attrs: asyncssh.SFTPAttrs) -> object:
         writing = desired_access & (asyncssh.ACE4_WRITE_DATA | asyncssh.ACE4_APPEND_DATA)
-        return await self._open(path, writing=bool(writing))
+        return await self._open(path, version=6, writing=bool(writing))
 
-    async def _open(self, raw: bytes, *, writing: bool) -> object:
+    async def _open(self, raw: bytes, *, version: int, writing: bool) -> object:
         path = self._path(raw, "open")
+        if self._opened >= OPEN_FILES:
+            _fail(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        opened = await self._file(path, version=version, writing=writing)
+        self._opened += 1
+        return opened
+
+    async def _file(self, path: ClientPath, *, version: int, writing: bool) -> object:
         if self.identity.how == "token":
             if path.parts[-2:] != AUTHORIZED_KEYS:
                 self._refuse("open", path, "a token only enrols a key; log in with that key to send dumps")
@@ -143,7 +157,7 @@ class Files(asyncssh.SFTPServer):
         if writing:
             incoming = Incoming(self, path)
             try:
-                await incoming.begin()
+                await incoming.begin(version)
             except OSError as error:
                 _fail(error)
             return incoming
@@ -163,6 +177,7 @@ class Files(asyncssh.SFTPServer):
         raise asyncssh.SFTPPermissionDenied("dumps are not read back")
 
     async def close(self, file_obj: object) -> None:
+        self._opened -= 1
         if isinstance(file_obj, Incoming):
             try:
                 await file_obj.close(cut=self.input_over)

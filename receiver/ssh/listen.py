@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import asyncssh
 
 from receiver.ssh.algorithms import LEGACY, MODERN
+from receiver.ssh.connection import Connection
 from receiver.ssh.door import Door
 from receiver.ssh.login import Login
 
@@ -18,9 +20,7 @@ KEEPALIVES: Final = 4  # unanswered ones that end a connection
 BACKLOG: Final = 512
 
 
-async def listen(
-    door: Door, host_keys: Sequence[asyncssh.SSHKey], sock: socket.socket
-) -> asyncssh.SSHAcceptor:
+async def listen(door: Door, host_keys: Sequence[asyncssh.SSHKey], sock: socket.socket) -> asyncio.Server:
     """Serve the door on `sock`, a bound stream socket."""
     settings = door.settings
     algorithms = LEGACY if settings.legacy_algorithms else MODERN
@@ -28,6 +28,7 @@ async def listen(
         server_factory=lambda: Login(door),
         server_version=VERSION,
         server_host_keys=list(host_keys),
+        authorized_client_keys=None,
         kex_algs=algorithms.kex,
         encryption_algs=algorithms.encryption,
         mac_algs=algorithms.mac,
@@ -48,4 +49,6 @@ async def listen(
     )
     if not algorithms.sha1_signatures:
         options.server_host_keys.pop(b"ssh-rsa", None)
-    return await asyncssh.listen(sock=sock, backlog=BACKLOG, options=options)
+    options.proxy_command = None
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: Connection(loop, options, algorithms), sock=sock, backlog=BACKLOG)

@@ -23,7 +23,7 @@ async def sink(door: Door, view: View, command: ScpSink, source: Input, channel:
     session = _SinkSession(door, view, protocol, channel)
     for event in protocol.start():
         await session.handle(event)
-    while data := await source.next():
+    while not session.over and (data := await source.next()):
         for event in protocol.feed_untrusted(data):
             await session.handle(event)
     for event in protocol.end():
@@ -40,6 +40,7 @@ class _SinkSession:
         self._protocol = protocol
         self._channel = channel
         self._reception: Reception | None = None
+        self.over = False  # the protocol failed: nothing more is read
 
     async def handle(self, event: rcp.SinkEvent, lost: str | None = None) -> None:
         match event:
@@ -57,6 +58,8 @@ class _SinkSession:
                 await self._end(lost or error)
             case rcp.DirectoryStarts(path):
                 await self._directory(path)
+            case rcp.Failed():
+                self.over = True
 
     async def _start(self, event: rcp.FileStarts) -> None:
         try:

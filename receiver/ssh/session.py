@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import asyncssh
+from asyncssh.channel import SSHChannel
 
 # The stream session carries asyncssh's own SFTP server; it is documented only through
 # `sftp_factory`, which would take the exec requests away from us.
@@ -22,9 +24,18 @@ SFTP_VERSION = 6  # lftp asks for it; OpenSSH and kdumptool for 3
 class Session(asyncssh.SSHServerSession[bytes]):
     """Becomes a command, SFTP, or a refusal."""
 
-    def __init__(self, door: Door, identity: Identity) -> None:
+    def __init__(
+        self, door: Door, identity: Identity, started: Callable[[], None], ended: Callable[[bool], None]
+    ) -> None:
+        """`started` is called when the client has said what it wants, `ended` when the channel is closed.
+
+        `ended` is told whether the client ever said it.
+        """
         self._door = door
         self._identity = identity
+        self._tell_started = started
+        self._was_started = False
+        self._tell_ended = ended
         self._channel: asyncssh.SSHServerChannel[bytes]
         self._command: Command | None = None
         self._sftp: SSHServerStreamSession[bytes] | None = None
@@ -49,11 +60,13 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._sftp.connection_made(self._channel)
         return True
 
-    def _make_files(self, _channel: asyncssh.SSHChannel[bytes]) -> Files:
+    def _make_files(self, _channel: SSHChannel[bytes]) -> Files:
         self._files = Files(self._channel, self._door, self._identity)
         return self._files
 
     def session_started(self) -> None:
+        self._was_started = True
+        self._tell_started()
         if self._sftp is not None:
             self._sftp.session_started()
         elif self._command is not None:
@@ -83,6 +96,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._tell_ended(self._was_started)
         if self._command is not None:
             self._command.input.end(f"connection lost: {exc}" if exc else "connection closed by the client")
         if self._sftp is not None:

@@ -9,8 +9,10 @@ import errno as codes
 import os
 import string
 import time
+from fractions import Fraction
 from typing import Literal
 
+from receiver.wire.paths import MAX_PATH
 from receiver.wire.refused import printable
 
 Tool = Literal["cat", "dd", "df", "echo", "ls", "mkdir", "mktemp", "mv", "rmdir", "scp"]
@@ -80,6 +82,9 @@ def mktemp_name(random: bytes) -> str:
     return "tmp." + "".join(letters)
 
 
+_PREFIXES = "kMGTPE"
+
+
 def dd_summary(size: int, seconds: float, block_bytes: int = 512) -> str:
     """The three lines dd leaves on standard error: records in, records out, bytes and rate."""
     whole, rest = divmod(size, block_bytes)
@@ -87,23 +92,38 @@ def dd_summary(size: int, seconds: float, block_bytes: int = 512) -> str:
     si, iec = _human(size, 1000), _human(size, 1024)
     shown = f" ({si}, {iec})" if size >= 1024 else f" ({si})" if size >= 1000 else ""
     noun = "byte" if size == 1 else "bytes"
-    rate = f"{_human(size / seconds, 1000)}/s" if seconds > 0 else "Infinity B/s"
-    return f"{records} in\n{records} out\n{size} {noun}{shown} copied, {seconds:g} s, {rate}\n"
+    return (
+        f"{records} in\n{records} out\n{size} {noun}{shown} copied, {seconds:g} s, {_rate(size, seconds)}\n"
+    )
 
 
-def _human(amount: float, base: Literal[1000, 1024]) -> str:
-    """gnulib's human_readable as dd uses it: to the nearest, one decimal below ten."""
+def _human(size: int, base: Literal[1000, 1024]) -> str:
+    """`size` as gnulib's human_readable shows it to dd: one decimal below ten, ties to even."""
     power = 0
-    while amount >= base and power < 6:
-        amount /= base
+    while size >= base ** (power + 1) and power < len(_PREFIXES):
         power += 1
-    decimals = 1 if power and round(amount, 1) < 10 else 0
-    if round(amount, decimals) >= base and power < 6:  # 999.9 kB is said 1.0 MB
-        amount, power, decimals = amount / base, power + 1, 1
+    amount = Fraction(size, base**power)
     if not power:
-        return f"{amount:.0f} B"
-    prefix = "kMGTPE"[power - 1] if base == 1000 else "KMGTPE"[power - 1] + "i"
-    return f"{amount:.{decimals}f} {prefix}B"
+        return f"{size} B"
+    if amount < 10 and (tenths := round(amount * 10)) < 100:
+        text = f"{tenths // 10}.{tenths % 10}"
+    elif (whole := round(amount)) < base or power == len(_PREFIXES):
+        text = str(whole)
+    else:
+        text, power = "1.0", power + 1
+    prefix = _PREFIXES[power - 1]
+    return f"{text} {prefix.upper()}iB" if base == 1024 else f"{text} {prefix}B"
+
+
+def _rate(size: int, seconds: float) -> str:
+    """Bytes a second; gnulib computes these in floating point, with three digits and never below kB."""
+    if seconds <= 0:
+        return "Infinity B/s"
+    amount, power = size / seconds / 1000, 0
+    while amount >= 1000 and power < len(_PREFIXES) - 1:
+        amount, power = amount / 1000, power + 1
+    text = f"{amount:.1f}"
+    return f"{text if len(text) <= 4 else f'{amount:.0f}'} {_PREFIXES[power]}B/s"
 
 
 _WRITING = frozenset({codes.ENOSPC, codes.EDQUOT, codes.EIO, codes.EFBIG})
@@ -115,7 +135,7 @@ _FORMS: dict[Tool, str] = {
     "ls": "ls: cannot access '{path}': {why}",
     "mkdir": "mkdir: cannot create directory '{path}': {why}",
     "mktemp": "mktemp: failed to create directory via template '{path}/tmp.XXXXXXXXXX': {why}",
-    "mv": "mv: cannot move '{path}': {why}",
+    "mv": "mv: cannot move '{path}' to '{to}': {why}",
     "rmdir": "rmdir: failed to remove '{path}': {why}",
     "scp": "scp: {path}: {why}",
 }
@@ -126,12 +146,20 @@ _WRITING_FORMS: dict[Tool, str] = {
 }
 
 
-def failure(tool: Tool, path: str, errno: int) -> str:
-    """The line `tool` prints when `path` fails with `errno`; a full disk fails writing, not opening."""
-    form = _WRITING_FORMS.get(tool, _FORMS[tool]) if errno in _WRITING else _FORMS[tool]
-    return form.format(path=printable(path, 1024), why=os.strerror(errno)) + "\n"
+def failure(tool: Tool, path: str, errno: int, *, to: str = "") -> str:
+    """The line `tool` prints when `path` fails with `errno`; a full disk fails writing, not opening.
+
+    `to` is where mv was to move it.
+    """
+    form = _FORMS[tool]
+    if errno in _WRITING:
+        form = _WRITING_FORMS.get(tool, form)
+    elif tool == "mv" and errno == codes.ENOENT:
+        form = "mv: cannot stat '{path}': {why}"
+    path, to = printable(path, MAX_PATH), printable(to, MAX_PATH)
+    return form.format(path=path, to=to, why=os.strerror(errno)) + "\n"
 
 
 def scp_failure(text: str, *, fatal: bool = False) -> bytes:
     """The rcp protocol's error message: byte 1 (or 2, after which no more follows), text, newline."""
-    return (b"\x02" if fatal else b"\x01") + f"scp: {printable(text, 1024)}\n".encode()
+    return (b"\x02" if fatal else b"\x01") + f"scp: {printable(text, MAX_PATH)}\n".encode()

@@ -57,23 +57,20 @@ def parse_untrusted(line: str) -> Command:
     if _installs_key(line):
         return InstallKey()
     commands = simple_commands(split_untrusted(line))
-    umask = None
-    if commands and commands[0].name == "umask":
-        umask = tools.umask(commands.pop(0))
-        if not commands:
-            raise Refused("a umask alone does nothing here")
+    if not commands:
+        raise Refused("an empty command: there is no shell here")
+    for command in commands:
+        if command.name not in tools.NAMES:
+            raise Refused(
+                f"'{command.name}' is not understood: no shell is here, only what kdump clients say"
+            )
+    umask = tools.umask(commands.pop(0)) if commands[0].name == "umask" else None
     match commands:
-        case []:
-            raise Refused("an empty command: there is no shell here")
-        case [Simple(into=None) as only] if umask is None or only.name == "dd":
-            return _alone(only, umask)
-        case [Simple(into=Word() as into) as only] if only.name == "cat":
-            return tools.cat(only, into, umask)
-        case [Simple(into=Word() as into) as only] if only.name == "echo" and umask is None:
+        case [Simple(into=None) as only] if only.name in tools.READERS:
+            return tools.READERS[only.name](only.words)
+        case [Simple(into=Word() as into) as only] if only.name == "echo":
             return tools.echo(only, into)
-        case [first, Simple(after=Operator.AND) as second]:
-            return _pair(first, second, umask)
-    raise Refused(f"'{commands[0].name}' is not understood in this place: no kdump client sends such a line")
+    return _write(commands, umask)
 
 
 # ssh-copy-id (4.3p2 to 10.5), Red Hat's and Debian's variants, and EL5's own `ssh -x` line differ in
@@ -90,30 +87,36 @@ def _installs_key(line: str) -> bool:
     return "authorized_keys" in line and _APPENDS.search(line) is not None
 
 
-def _alone(command: Simple, umask: str | None) -> Command:
-    if command.name == "dd":
-        return tools.dd(command.words, umask)
-    reader = tools.READERS.get(command.name)
-    if reader is None:
-        raise Refused(
-            f"'{command.name}' is not understood: only what kdump clients send is served here, no shell"
-        )
-    return reader(command.words)
+def _write(commands: list[Simple], umask: str | None) -> Write:
+    """``[mkdir -p D &&] dd of=D/F [&& mv D/F D/G]``, or the same with ``cat > D/F``.
 
-
-def _pair(first: Simple, second: Simple, umask: str | None) -> Command:
-    """``dd of=F && mv F G`` and ``mkdir -p D && cat > D/F``."""
-    match first.name, second.name:
-        case "dd", "mv" if first.into is None and second.into is None:
-            write = tools.dd(first.words, umask)
-            move = tools.mv(second.words)
-            if move.old != write.path:
-                raise Refused(f"'mv {move.old}' is not understood: dd wrote {write.path}")
-            return replace(write, then_move_to=move.new)
-        case "mkdir", "cat" if first.into is None and second.into is not None:
+    A ``;`` instead of ``&&`` would go on after a failure: nothing to do with a dump.
+    """
+    match commands:
+        case [writer]:
+            return _writer(writer, umask)
+        case [Simple(into=None) as first, Simple(after=Operator.AND) as writer, *rest] if (
+            first.name == "mkdir" and writer.name != "mkdir"
+        ):
             made = tools.mkdir(first.words)
-            write = tools.cat(second, second.into, umask)
-            if write.path.parent != made.path:
-                raise Refused(f"'cat > {write.path}' is not understood: mkdir made {made.path}")
+            write = _write([writer, *rest], umask)
+            if not made.parents or write.path.parent != made.path:
+                raise Refused(f"'{write.path}' is not understood: mkdir -p did not make its directory")
             return replace(write, make_parent=True)
-    raise Refused(f"'{first.name} … && {second.name} …' is not understood: no kdump client sends it")
+        case [writer, Simple(after=Operator.AND, into=None) as last] if last.name == "mv":
+            write = _writer(writer, umask)
+            move = tools.mv(last.words)
+            if move.old != write.path:
+                raise Refused(f"'mv {move.old}' is not understood: what was written is {write.path}")
+            return replace(write, then_move_to=move.new)
+    names = ", ".join(f"'{command.name}'" for command in commands) or "'umask'"
+    raise Refused(f"{names} in one line is not understood: no kdump client says that")
+
+
+def _writer(command: Simple, umask: str | None) -> Write:
+    match command:
+        case Simple(into=None) if command.name == "dd":
+            return tools.dd(command.words, umask)
+        case Simple(into=Word() as into) if command.name == "cat":
+            return tools.cat(command, into, umask)
+    raise Refused(f"'{command.name}' is not understood in this place: no kdump client says that")

@@ -219,16 +219,18 @@ class Sink:
         if self._state is _State.STATUS_LINE:
             if text[:1] == "\x01":
                 yield from self._file_ends(printable(text[1:]) or "the client reports an error")
+            elif text[:1] == "\x02":
+                yield FileEnds(printable(text[1:]))
+                yield self._gave_up(text[1:])
             else:
-                yield from self._fail(text[1:] if text[:1] == "\x02" else f"protocol error: {text}")
+                yield from self._fail(f"protocol error: {text}")
             return
         match text[:1]:
             case "\x01":
                 self._troubles += 1
                 yield Trouble(printable(text[1:]))
             case "\x02":
-                self._over()
-                yield Failed(printable(text[1:]))
+                yield self._gave_up(text[1:])
             case "E" if text == "E" and self._entered:
                 yield DirectoryEnds(self._entered.pop())
                 yield from self._answer()
@@ -299,6 +301,10 @@ class Sink:
         self._over()
         yield Reply(scp_failure(reason, fatal=True))
         yield Failed(printable(reason))
+
+    def _gave_up(self, reason: str) -> Failed:
+        self._over()
+        return Failed(printable(reason))
 
     def _over(self) -> None:
         self._troubles += 1

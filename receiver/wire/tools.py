@@ -62,6 +62,13 @@ def _one_path(name: str, operands: list[Word]) -> ClientPath:
     return paths.parse_untrusted(operands[0].text)
 
 
+def _file(word: Word) -> ClientPath:
+    path = paths.parse_untrusted(word.text)
+    if path.trailing_slash or not path.parts:
+        raise Refused(f"'{word.text}' is not understood: a directory is not a file")
+    return path
+
+
 def leave(words: tuple[Word, ...]) -> Exit:
     if len(words) > 1:
         raise Refused(f"'{words[1].text}' is not understood after exit")
@@ -107,13 +114,12 @@ def df(words: tuple[Word, ...]) -> DiskFree:
 
 
 def mv(words: tuple[Word, ...]) -> Move:
+    """``mv OLD NEW``, both files: no client moves a directory or into one."""
     operands = _operands(words, "fT")[1]
     if len(operands) != 2:
         raise Refused("'mv' is not understood but with two paths; a path with blanks needs quotes")
     old, new = operands
-    return Move(
-        paths.parse_untrusted(old.text), paths.parse_untrusted(new.text), quoted=old.quoted and new.quoted
-    )
+    return Move(_file(old), _file(new), quoted=old.quoted and new.quoted)
 
 
 def ls(words: tuple[Word, ...]) -> ListLong:
@@ -123,8 +129,11 @@ def ls(words: tuple[Word, ...]) -> ListLong:
     return ListLong(_one_path("ls", operands))
 
 
-_SIZE = re.compile(r"([0-9]{1,12})(c|w|b|[kKMG](?:B|iB)?)?")
-_UNITS = {"": 1, "c": 1, "w": 2, "b": 512, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"([0-9]{1,12})([A-Za-z]{0,3})")
+_UNITS = {"": 1, "c": 1, "w": 2, "b": 512, "k": 1 << 10}
+for _power, _letter in enumerate("KMG", start=1):
+    _UNITS |= {_letter: 1024**_power, f"{_letter}iB": 1024**_power, f"{_letter}B": 1000**_power}
+_UNITS["kB"] = _UNITS["KB"]
 _MAX_BLOCK = 1 << 30
 _HARMLESS = {
     "conv": {"fsync", "fdatasync"},
@@ -152,28 +161,26 @@ def dd(words: tuple[Word, ...], umask: str | None) -> Write:
             raise Refused(f"'{word.text}' is not understood: no kdump client says it to dd")
     if target is None:
         raise Refused("'dd' is not understood without of=FILE")
-    path = paths.parse_untrusted(target.text)
-    return Write(path, "dd", block_bytes=block_bytes, umask=umask, quoted=target.quoted, summary=summary)
+    return Write(
+        _file(target), "dd", block_bytes=block_bytes, umask=umask, quoted=target.quoted, summary=summary
+    )
 
 
 def _block_bytes(word: str, value: str) -> int:
     found = _SIZE.fullmatch(value)
-    if found is None:
+    if found is None or found[2] not in _UNITS:
         raise Refused(f"'{word}' is not understood: not a size")
-    number, unit = int(found[1]), found[2] or ""
-    # coreutils: kB and MB are powers of 1000, K, KiB, M and MiB of 1024.
-    factor = 1000 ** "kMG".index(unit[0].replace("K", "k")) * 1000 if unit[1:] == "B" else _UNITS[unit[:1]]
+    number, factor = int(found[1]), _UNITS[found[2]]
     if not 0 < number * factor <= _MAX_BLOCK:
         raise Refused(f"'{word}' is not understood: a block has 1 to {_MAX_BLOCK} bytes")
     return number * factor
 
 
 def cat(command: Simple, into: Word, umask: str | None) -> Write:
-    if len(command.words) > 1 and [word.text for word in command.words[1:]] != ["-"]:
-        raise Refused(
-            f"'{command.words[1].text}' is not understood: cat writes what the client sends, nothing else"
-        )
-    return Write(paths.parse_untrusted(into.text), "cat", umask=umask, quoted=into.quoted)
+    operands = [word.text for word in command.words[1:]]
+    if operands not in ([], ["-"]):
+        raise Refused(f"'{operands[0]}' is not understood: cat writes what the client sends, nothing else")
+    return Write(_file(into), "cat", umask=umask, quoted=into.quoted)
 
 
 def echo(command: Simple, into: Word) -> EchoTo:
@@ -181,7 +188,7 @@ def echo(command: Simple, into: Word) -> EchoTo:
     # Shells disagree about options and backslashes of echo, and no client sends either.
     if text.startswith("-") or "\\" in text or "\n" in text:
         raise Refused(f"'{text}' is not understood: echo writes plain words here")
-    return EchoTo(text, paths.parse_untrusted(into.text))
+    return EchoTo(text, _file(into))
 
 
 def scp(words: tuple[Word, ...]) -> ScpSink | ScpSource:
@@ -207,3 +214,4 @@ READERS: dict[str, Callable[[tuple[Word, ...]], Command]] = {
     "ls": ls,
     "scp": scp,
 }
+NAMES = READERS.keys() | {"cat", "dd", "echo", "umask"}

@@ -1,6 +1,6 @@
 """What a client may ask for: one record a request, and no other requests.
 
-Who sends which form is told at each; the forms' versions are in docs and tests.
+The literal lines, by client and version, are in tests/receiver/wire/test_commands.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from receiver.wire.refused import Refused
 
-MAX_LINE = 16 * 1024  # bytes; the longest text a client is known to send (ssh-copy-id 10.5) has 900
+MAX_LINE = 16 * 1024  # bytes; the longest text a client is known to send, ssh-copy-id 10.5, has 600
 
 _BLANK = " \t"
 _REFUSED = {

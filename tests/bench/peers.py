@@ -23,10 +23,17 @@ USER = "kdumpbench"
 class Server(Protocol):
     """What a benchmark needs of either."""
 
-    name: str
-    port: int
-    user: str
-    key: Path
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def key(self) -> Path: ...
 
     def pid(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""A large vmcore for the benchmarks: valid, flattened in makedumpfile's order, of pages that do not compress."""
+"""A large vmcore for the benchmarks: valid, flattened in makedumpfile's order, its pages random."""
 
 from __future__ import annotations
 

@@ -43,7 +43,9 @@ def records(flat: bytes) -> Iterator[tuple[int, bytes]]:
         if offset < 0:
             return
         position += _RECORD.size
-        yield offset, flat[position : position + size]
+        piece = flat[position : position + size]
+        if piece:
+            yield offset, piece
         position += size
 
 

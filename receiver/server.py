@@ -1,0 +1,195 @@
+"""One serving process: the stores, the door, and what goes on behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from receiver import reports, stores
+from receiver.analysis import runner
+from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
+from receiver.hosts import certificates, hostkeys
+from receiver.hosts.keys import HostKeys
+from receiver.hosts.limits import PasswordLimits
+from receiver.hosts.tokens import Tokens
+from receiver.settings import Settings
+from receiver.spool.clock import iso
+from receiver.spool.hashing import with_digest
+from receiver.spool.manifest import RECEIVING, Manifest, StoredFile
+from receiver.spool.space import Limits
+from receiver.spool.store import Stopped
+from receiver.ssh.door import Door
+from receiver.ssh.listen import listen
+from receiver.stores import open_catalogue, open_spool
+from receiver.triage import overrides
+
+THREADS: Final = 16  # disk work at once
+CUT_SECONDS: Final = 30  # that storing a cut upload may take
+CATCH_UP_SECONDS: Final = 60.0  # between two looks for dumps that are not listed
+BEAT_SECONDS: Final = 2.0  # between two signs of life
+log = logging.getLogger("kdump-receiver")
+
+
+class Server:
+    """One serving process."""
+
+    def __init__(self, settings: Settings, sockets: list[socket.socket], *, first: bool = True) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._first = first  # of the workers: it looks after what earlier processes left
+        self._spool = open_spool(settings)
+        self._catalogue = open_catalogue(settings)
+        self._bus = Bus()
+        self._bus.subscribe(log_event)
+        self._ending = threading.Event()
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
+        self._deeper: queue.Queue[str] = queue.Queue()  # directories whose core drgn shall look into
+
+    async def serve(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        """Until SIGTERM or SIGINT.
+
+        Calls `ready` when clients may come, and `beat` over and over while the loop turns.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        keys = hostkeys.load(self._settings.state)
+        authorities = authorities_of(self._settings)
+        for change in hostkeys.changes(self._settings.state, keys, authorities):
+            self._bus.tell(HostKeyChanged(change.what, change.before, change.now))
+        door = Door(
+            settings=self._settings,
+            spool=self._spool,
+            limits=Limits(self._settings.max_dump_bytes, self._settings.keep_free),
+            bus=self._bus,
+            hosts=HostKeys(self._settings.state),
+            tokens=Tokens(self._settings.state),
+            passwords=PasswordLimits(),
+            authorities=authorities,
+            executor=self._executor,
+            record=self._record,
+        )
+        acceptors = [await listen(door, keys, sock) for sock in self._sockets]
+        ready()
+        chores = [
+            loop.create_task(chore) for chore in (_beat(beat), self._background(door), self._catch_up(door))
+        ]
+        if self._settings.analysis and runner.available():
+            threading.Thread(target=self._analyse, name="analysis", daemon=True).start()
+        await stop.wait()
+        self._ending.set()
+        for acceptor in acceptors:
+            acceptor.close()
+        await self._drain(door)
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        self._executor.shutdown()
+        self._catalogue.close()
+
+    async def _drain(self, door: Door) -> None:
+        """Let uploads under way end, for a while; then cut them, which keeps what came."""
+        grace = self._settings.grace_seconds
+        if door.uploads:
+            self._bus.tell(Stopping(len(door.uploads), grace))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(door.idle.wait(), grace)
+        door.close_connections()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(door.idle.wait(), CUT_SECONDS)
+
+    async def _background(self, door: Door) -> None:
+        """First what earlier processes left; then the hashes that no client waits for."""
+        if self._first:
+            try:
+                await door.off_loop(self._recover)
+            except Exception as error:
+                self._bus.tell(Trouble("recovery", repr(error)))
+        while True:
+            stored = await door.stored.get()
+            try:
+                await door.off_loop(partial(self._look_after, stored.dump.directory, stored.file))
+            except Stopped:
+                return
+            except Exception as error:
+                self._bus.tell(Trouble("aftercare", f"{stored.dump.directory}/{stored.file.name}: {error!r}"))
+
+    def _look_after(self, directory: str, file: StoredFile) -> None:
+        """What no client waits for: first the answer that people wait for, then the hash."""
+        if reports.may_hold_log(file):
+            dump = reports.write(self._spool, directory, iso(time.time()), self._overrides)
+            self._record(dump)
+            self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
+        if file.core:
+            self._deeper.put_nowait(directory)
+        if file.sha256 is None:
+            self._record(with_digest(self._spool, directory, file.name, self._ending.is_set))
+
+    def _recover(self) -> None:
+        for mended in stores.mend(self._spool, self._catalogue, time.time(), self._tell_trouble):
+            for file in mended.tidied:
+                self._bus.tell(Tidied(mended.dump.directory, file.name, file.bytes, file.verdict))
+            if self._ending.is_set():
+                return
+        for dump in list(self._catalogue.find_unfinished()):
+            for file in dump.files:
+                if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
+                    try:
+                        self._look_after(dump.directory, file)
+                    except Stopped:
+                        return
+                    except Exception as error:
+                        self._tell_trouble(self._spool.root / dump.directory / file.name, error)
+
+    def _record(self, dump: Manifest) -> None:
+        receiving = dump.verdict == RECEIVING
+        stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving)
+
+    def _tell_trouble(self, path: Path, error: Exception) -> None:
+        self._bus.tell(Trouble(str(path), str(error) or repr(error)))
+
+    async def _catch_up(self, door: Door) -> None:
+        """List what a catalogue that was away missed."""
+        while True:
+            await asyncio.sleep(CATCH_UP_SECONDS)
+            with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
+                await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
+
+    def _analyse(self) -> None:
+        """One core after the other, for ever: a daemon thread, since a stop need not wait for drgn."""
+        while True:
+            directory = self._deeper.get()
+            try:
+                reports.analyse(self._spool, directory, self._settings)
+            except Exception as error:
+                self._bus.tell(Trouble("analysis", f"{directory}: {error}"))
+
+
+def authorities_of(settings: Settings) -> certificates.Authorities | None:
+    """The CAs of `user_ca`, if it names a file. Raises AuthorityError."""
+    if settings.user_ca is None:
+        return None
+    return certificates.load(settings.user_ca, sha1=settings.legacy_algorithms)
+
+
+async def _beat(beat: Callable[[], None]) -> None:
+    while True:
+        beat()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def log_event(event: Event) -> None:
+    log.log(event.level, "%s", line(event))

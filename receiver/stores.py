@@ -1,0 +1,95 @@
+"""The spool and the catalogue of the settings, opened."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from receiver.catalogue.store import Catalogue
+from receiver.failure import Failure
+from receiver.settings import Settings
+from receiver.spool import manifest, recovery
+from receiver.spool.dumps import Spool
+from receiver.spool.manifest import RECEIVING, ManifestError
+from receiver.spool.recovery import Mended
+
+
+def open_spool(settings: Settings) -> Spool:
+    """The spool of the settings, its directories made."""
+    try:
+        return Spool(settings.root, settings.state)
+    except OSError as error:
+        raise Failure(
+            f"{error.filename}: {error.strerror}; see `root` and `state_dir` in the settings"
+        ) from None
+
+
+def open_catalogue(settings: Settings) -> Catalogue:
+    """The catalogue of the settings, its tables up to date."""
+    return Catalogue(settings.catalogue_url, settings.state)
+
+
+@contextmanager
+def catalogue_of(settings: Settings) -> Iterator[Catalogue]:
+    """The catalogue for one command, brought up to the spool."""
+    with contextlib.closing(open_catalogue(settings)) as catalogue:
+        catch_up(open_spool(settings), catalogue)
+        yield catalogue
+
+
+def enlist(spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False) -> None:
+    """Bring one dump's row up to its manifest, as that is now: other processes may write it, too.
+
+    `receiving` says that its core is on its way.
+    """
+    try:
+        with spool.changing(directory) as path:
+            dump = manifest.load(path)
+            if receiving and not any(file.core for file in dump.files):
+                dump = replace(dump, verdict=RECEIVING)
+            catalogue.record(dump)
+            spool.caught_up(directory)
+    except FileNotFoundError:  # an operator took it away
+        catalogue.forget([directory])
+        spool.caught_up(directory)
+
+
+def catch_up(spool: Spool, catalogue: Catalogue) -> None:
+    """List what a process that was killed, or a catalogue that was away, left unlisted."""
+    for directory in spool.behind():
+        with contextlib.suppress(ManifestError):  # the next start makes it anew
+            enlist(spool, catalogue, directory)
+
+
+def mend(
+    spool: Spool,
+    catalogue: Catalogue,
+    now: float,
+    trouble: Callable[[Path, Exception], None],
+    *,
+    every_row: bool = False,
+) -> Iterator[Mended]:
+    """Bring every dump in order, and the rows that are behind (or every one); gives each dump.
+
+    A directory that cannot be mended is told to `trouble`, and the others are.
+    """
+    recovery.sweep(spool, now)
+    known = catalogue.known()
+    for directory in spool.directories():
+        row = known.pop(directory.name, None)
+        try:
+            mended = recovery.mend(spool, directory, now)
+            if mended is None:
+                continue
+            recovery.bind_names(spool, mended.dump)
+            if every_row or row != recovery.document(mended.dump):
+                enlist(spool, catalogue, directory.name)
+        except (OSError, ValueError, Failure) as error:
+            trouble(directory, error)
+        else:
+            yield mended
+    catalogue.forget(name for name in known if not (spool.root / name).exists())
+    catch_up(spool, catalogue)
