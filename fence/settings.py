@@ -282,7 +282,7 @@ def checked(model: type[M], values: Mapping[str, Any], where: object) -> M:
 def _explain(where: object, problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{where}: {key}: no such setting; docs/fence.md explains every key"
+        return f"{where}: {key}: no such setting; the sample fence.toml explains every key"
     reason = problem["msg"].removeprefix("Value error, ")
     shown = (
         ""
