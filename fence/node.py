@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from uuid import UUID
 
 from fence.events import Alarm, Alive, Decision, Drill, Grade, GradeRose, Lost, NodeEvent, State, StateChanged
@@ -114,6 +115,7 @@ class Node:
     liveness: Liveness = Liveness.UNKNOWN
     alive_at: float | None = None
     alive_by: str | None = None
+    floor: float = -inf  # what is older cannot be compared with `alive_at`: our host has booted since
     sessions: Sessions = field(default_factory=Sessions)
     drill_at: float | None = None
     drill_grade: Grade = Grade.NONE
@@ -140,7 +142,7 @@ class Node:
 
     def heard(self, beat: Beat, now: float, at: float) -> list[NodeEvent]:
         """A message of the node that was on the wire at ``at``."""
-        if self.alive_at is not None and at <= self.alive_at:
+        if at < self.floor or (self.alive_at is not None and at <= self.alive_at):
             return []
         events = self.tick(now)
         grade = self._grade(beat)
@@ -157,7 +159,7 @@ class Node:
 
     def uploading(self, upload: Upload, now: float, at: float) -> list[NodeEvent]:
         """A receiver saw bytes (or their end) of the node at ``at``."""
-        if self.alive_at is not None and at <= self.alive_at:
+        if at < self.floor or (self.alive_at is not None and at <= self.alive_at):
             return []
         events = self.tick(now)
         grade = Grade.SAVED if upload.phase is UploadPhase.FINISHED else Grade.SSH
@@ -185,7 +187,6 @@ class Node:
             return []
         news = self.liveness is not Liveness.ALIVE or bool(self.seen)
         self.liveness, self.alive_at, self.alive_by, self.changed = Liveness.ALIVE, at, by, True
-        self.sessions.alive()
         self.seen = {grade: time for grade, time in self.seen.items() if time > at}
         events: list[NodeEvent] = []
         if news:

@@ -79,6 +79,7 @@ class Runner:
         )
         self.daemon = Daemon(settings, self.journal, store.standing(), clock_id)
         self.daemon.configure(listed)
+        self.daemon.keep_all()
         self._source = f"/kdump-fence/{socket.gethostname()}"
         places = store.consumers()
         targets: tuple[Webhook | Program, ...] = (*settings.webhook, *settings.program)
@@ -118,6 +119,7 @@ class Runner:
                 inner.start_soon(self.daemon.waits.run)
                 nodes = len(self.daemon.table.members)
                 self.journal.record([DaemonStarted(version=our_version(), nodes=nodes, clean=self._clean)])
+                await self.journal.flush(patience=1.0)  # who comes now finds that we are here
                 self._ready()
                 calm_collector()
                 inner.start_soon(self._watch)

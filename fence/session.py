@@ -47,16 +47,14 @@ Verdict = Fresh | Copy | Refused | Doubted
 class Session:
     """One boot of the node's capture kernel.
 
-    ``lag`` is the smallest difference seen between our clock and SEQUENCE, in seconds; None after our host
-    booted, when the clock it was measured with is gone. ``at``: when the last message came. ``closed``: the
-    node was alive after that, and the clock is gone: what else comes of it cannot be told to be newer.
+    ``lag`` is the smallest difference seen between our clock and SEQUENCE, in seconds. ``closed``: our host
+    has booted since, and the clock it was measured with is gone: nothing tells any more what was held back.
     """
 
     id: bytes
     sequence: int  # milliseconds
-    at: float
     first_time: int  # milliseconds since 1970 by the node's clock
-    lag: float | None
+    lag: float
     closed: bool = False
 
     def judge(self, sequence: int, at: float, alive_at: float | None, window: float) -> Verdict:
@@ -66,9 +64,7 @@ class Session:
         if sequence < self.sequence:
             return Refused("backwards", f"{self.sequence - sequence} ms before one that was here already")
         if self.closed:
-            return Refused("replay", "of a session from before the node was alive")
-        if self.lag is None:
-            return Fresh(at)
+            return Doubted("clock", "of a session from before our own host booted")
         sent_at = min(at, sequence / 1000 + self.lag)
         if alive_at is not None and sent_at <= alive_at:
             return Refused("replay", f"sent {alive_at - sent_at:.1f} s before the node was known alive")
@@ -78,9 +74,7 @@ class Session:
 
     def goes_on(self, sequence: int, at: float) -> None:
         """A new message came."""
-        lag = at - sequence / 1000
-        self.lag = lag if self.lag is None else min(self.lag, lag)
-        self.sequence, self.at = sequence, at
+        self.sequence, self.lag = sequence, min(self.lag, at - sequence / 1000)
 
 
 @dataclass(slots=True)
@@ -108,39 +102,30 @@ class Sessions:
             return Refused("replay", "of a session that another one has superseded")
         known = next((each for each in self._all() if each.id == session), None)
         verdict = known.judge(sequence, at, alive_at, window) if known else Fresh(at)
-        if isinstance(verdict, Fresh) and (doubt := self._doubt(session, time, wall, max_skew)):
-            verdict = doubt
+        if isinstance(verdict, Fresh) and (known is None or known is not self.current):
+            verdict = self._doubt(time, wall, max_skew) or verdict
         if isinstance(verdict, Fresh | Doubted):
             if known:
                 known.goes_on(sequence, at)
             else:
-                known = Session(session, sequence, at, time, at - sequence / 1000)
+                known = Session(session, sequence, time, at - sequence / 1000)
             self._place(known, in_doubt=isinstance(verdict, Doubted))
         return verdict
 
-    def alive(self) -> None:
-        """The node is alive: sessions whose times mean nothing to us any more are over."""
-        for session in self._all():
-            session.closed = session.closed or session.lag is None
-
-    def clock_gone(self, alive_at: float | None) -> None:
+    def clock_gone(self) -> None:
         """Our host has booted: times of our clock mean nothing any more."""
         for session in self._all():
-            session.closed = session.closed or (alive_at is not None and alive_at >= session.at)
-            session.lag = None
+            session.closed = True
 
     def _all(self) -> Iterator[Session]:
         if self.current:
             yield self.current
         yield from self.doubted
 
-    def _doubt(self, session: bytes, time: int, wall: float, max_skew: float) -> Doubted | None:
+    def _doubt(self, time: int, wall: float, max_skew: float) -> Doubted | None:
         """Why a session that is not the current one must not become it."""
-        current = self.current
-        if current and current.id == session:
-            return None
-        if current and time <= current.first_time:
-            late = (current.first_time - time) / 1000
+        if self.current and time <= self.current.first_time:
+            late = (self.current.first_time - time) / 1000
             return Doubted(
                 "clock", f"a session that begins {late:.1f} s before the last one by the node's clock"
             )
@@ -148,11 +133,13 @@ class Sessions:
         return Doubted("clock", f"the node's clock is {skew / 3600:.1f} h off") if skew > max_skew else None
 
     def _place(self, session: Session, *, in_doubt: bool) -> None:
+        if session is self.current:
+            return
         others = [each for each in self.doubted if each is not session]
         if in_doubt:
             self.doubted = [*others, session][-DOUBTED:]
-        elif session is not self.current:
-            self.doubted = others
-            if self.current:
-                self.past = [*self.past, self.current.id][-REMEMBERED:]
-            self.current = session
+            return
+        self.doubted = others
+        if self.current:
+            self.past = [*self.past, self.current.id][-REMEMBERED:]
+        self.current = session

@@ -29,6 +29,7 @@ def written(node: Node, now: float, wall: float) -> str:
             "liveness": node.liveness.value,
             "alive_at": node.alive_at,
             "alive_by": node.alive_by,
+            "floor": node.floor,
             "drill_wall": None if node.drill_at is None else wall - (now - node.drill_at),
             "drill_grade": int(node.drill_grade),
             "crash": {
@@ -65,17 +66,18 @@ def recall(node: Node, text: str, now: float, wall: float, *, same_clock: bool) 
     drill_wall, drill_grade = row["drill_wall"], Grade(row["drill_grade"])
     since, alive_at, alive_by = float(row["since"]), row["alive_at"], row["alive_by"]
     heard_from, signed_with = row["heard_from"], row["signed_with"]
+    floor = row["floor"]
     if not same_clock:
-        sessions.clock_gone(alive_at)
+        sessions.clock_gone()
         since, seen = now, {}
-        alive_at, alive_by, liveness = None, None, Liveness.UNKNOWN
+        alive_at, alive_by, liveness, floor = None, None, Liveness.UNKNOWN, now
         crash.since = None if crash.since is None else now
         state = State.SILENT if state is State.DUMPING else state
     node.state, node.since, node.seen = state, since, seen
     node.heard_from, node.signed_with = heard_from, signed_with
-    node.liveness, node.alive_at, node.alive_by = liveness, alive_at, alive_by
+    node.liveness, node.alive_at, node.alive_by, node.floor = liveness, alive_at, alive_by, floor
     node.drill_at = None if drill_wall is None else now - (wall - drill_wall)
-    node.drill_grade, node.crash, node.sessions, node.changed = drill_grade, crash, sessions, False
+    node.drill_grade, node.crash, node.sessions, node.changed = drill_grade, crash, sessions, not same_clock
 
 
 def _crash(row: dict[str, Any]) -> Crash:

@@ -65,6 +65,7 @@ class World(RuleBasedStateMachine):
         self.perhaps: list[Evidence] = []  # somebody's replays: true when made, but nobody relies on them
         self.recorded: list[Recorded] = []
         self.alive_true = float("-inf")
+        self.floor_true = float("-inf")  # when our host was last up again
         self.line: tuple[int, str] | None = None
         self.written_at = 0.0
         self.make_daemon()
@@ -82,6 +83,8 @@ class World(RuleBasedStateMachine):
         listed = Listed(name="n1", addresses=(ADDRESS,), keys=(KEY,), rules=Rules(window=WINDOW))
         self.table.configure([listed], self.now())
         self.node = self.table.members["n1"].node
+        if self.line is not None and self.node.changed:
+            self.write()
 
     def recall(self, node: Node, now: float) -> None:
         if self.line is not None:
@@ -95,6 +98,10 @@ class World(RuleBasedStateMachine):
 
     def hear(self, data: bytes, age: float = 0.0) -> None:
         self.table.heard(Datagram(data, ADDRESS, age=age), self.now(), self.wall())
+
+    def counts(self, true: float) -> bool:
+        """Whether what was on the wire then may count: not from before a life, nor before our own boot."""
+        return true > self.alive_true and true >= self.floor_true
 
     def proven(self, grade: Grade) -> None:
         self.evidence.append(Evidence(grade, self.true))
@@ -124,6 +131,7 @@ class World(RuleBasedStateMachine):
         if self.session_began is None:
             self.session_began = self.true - 7
             self.sessions += 1
+            self.session_clock = self.clock
             self.last_sequence = -1
         sequence = int((self.true - self.session_began) * 1000)
         if sequence <= self.last_sequence:
@@ -142,11 +150,12 @@ class World(RuleBasedStateMachine):
             self.true += 0.0 if first else delay
             clocks_agree = abs(1.7e9 + made - self.wall()) <= 26 * 3600
             self.hear(data)
-            # A session that began while our wall clock was wrong is no better than unsigned, and only then.
+            # A session that began while our wall clock was wrong, or with a clock of ours that is gone,
+            # is no better than unsigned; no other.
             current = self.node.sessions.current
-            accepted = current is not None and current.id == message.session
+            accepted = current is not None and current.id == message.session and not current.closed
             self.evidence.append(Evidence(Grade.SIGNED, made) if accepted else Evidence(Grade.UDP, self.true))
-            assert accepted or not clocks_agree
+            assert accepted or not clocks_agree or self.session_clock != self.clock
             if self.node.urgent:
                 self.write()
 
@@ -163,7 +172,7 @@ class World(RuleBasedStateMachine):
     def the_receiver_tells(self, phase: UploadPhase, age: float) -> None:
         """Sometimes late, but it says so."""
         self.node.uploading(Upload(phase=phase, upload="u"), self.now(), self.now() - age)
-        if phase is not UploadPhase.FAILED and self.true - age > self.alive_true:
+        if phase is not UploadPhase.FAILED and self.counts(self.true - age):
             grade = Grade.SAVED if phase is UploadPhase.FINISHED else Grade.SSH
             self.evidence.append(Evidence(grade, self.true - age))
 
@@ -206,17 +215,17 @@ class World(RuleBasedStateMachine):
         """Its monotonic clock begins anew; nothing from before may count."""
         self.true += seconds
         self.booted, self.clock = self.true - 3, self.clock + 1
+        if self.line is not None:  # else it knows of nothing from before that could be in the way
+            self.floor_true = self.true
         self.evidence, self.perhaps, self.written = [], [], []
         self.make_daemon()
 
     @rule(age=st.sampled_from((1.0, 30.0, 300.0)))
     def the_daemon_was_stopped(self, age: float) -> None:
         """A datagram lay in the socket while the process was frozen."""
-        if self.true - age > self.alive_true:
-            self.hear(LITTLE, age)
+        self.hear(LITTLE, age)
+        if self.counts(self.true - age):
             self.evidence.append(Evidence(Grade.UDP, self.true - age))
-        else:
-            self.hear(LITTLE, age)
 
     # The promise
 
@@ -247,4 +256,4 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestWorld.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)

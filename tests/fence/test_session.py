@@ -119,35 +119,16 @@ def test_an_rtc_in_local_time_is_no_skew() -> None:
     assert judge(Sessions(), A, 5000, 100, TIME + 14 * 3600_000) == Fresh(100)
 
 
-def test_after_a_reboot_of_our_host_a_session_goes_on_if_nothing_came_between() -> None:
-    """The daemon's clock is gone, the node still dumps."""
+def test_after_a_reboot_of_our_host_a_session_from_before_is_in_doubt() -> None:
+    """Its clock is known no more: what was swallowed then looks like what is new now."""
     sessions = Sessions()
     judge(sessions, A, 5000, 100)
-    sessions.clock_gone(alive_at=99)
+    sessions.clock_gone()
     assert judge(sessions, A, 5000, 3) == Copy()
-    assert judge(sessions, A, 60_000, 3) == Fresh(3)
-    assert isinstance(judge(sessions, A, 61_000, 60), Refused)  # and from then on its clock is known again
-
-
-def test_after_a_reboot_of_our_host_a_session_from_before_a_life_is_closed() -> None:
-    """What was swallowed then cannot be told from what is new: refused."""
-    sessions = Sessions()
-    judge(sessions, A, 5000, 100)
-    sessions.clock_gone(alive_at=101)
-    assert judge(sessions, A, 60_000, 3) == Refused("replay", "of a session from before the node was alive")
+    assert judge(sessions, A, 60_000, 3) == Doubted("clock", "of a session from before our own host booted")
+    assert isinstance(judge(sessions, A, 60_000, 3), Copy)
     assert judge(sessions, B, 1000, 4, TIME + 1) == Fresh(4)
     assert judge(sessions, B, 2000, 5) == Fresh(5)
-
-
-def test_alive_closes_a_session_of_which_no_time_is_known() -> None:
-    """Right after our host booted, nothing tells what of it was sent before."""
-    sessions = Sessions()
-    judge(sessions, A, 5000, 100)
-    sessions.alive()
-    assert judge(sessions, A, 6000, 101) == Fresh(101)
-    sessions.clock_gone(alive_at=None)
-    sessions.alive()
-    assert judge(sessions, A, 7000, 3) == Refused("replay", "of a session from before the node was alive")
 
 
 def test_a_session_in_doubt_is_remembered() -> None:
