@@ -42,6 +42,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench.bench_receiver $(BENCH)
 	$(BIN)/python -m tests.bench.bench_dump
 	$(BIN)/python -m tests.bench.bench_agent
+	$(BIN)/python -m tests.bench.bench_fence
 
 soak: $(VENV)/.test
 	./tests/packages.sh

@@ -120,7 +120,8 @@ def fence(tmp_path: Path, network: Network) -> Iterator[Fence]:
     ttl_min = 64
     """
     prefix = ("ip", "netns", "exec", network.spaces["col"])
-    with Fence(tmp_path, nodes, prefix=prefix, listen=("0.0.0.0:7410", "[::]:7410")) as made:
+    with Fence(tmp_path, nodes, prefix=prefix, listen=()) as made:
+        assert made.ready["udp_all"] == ["0.0.0.0:7410", "[::]:7410"]  # the default
         yield made
 
 
@@ -186,6 +187,14 @@ def test_a_link_that_goes_down_and_up_is_listened_on_again(network: Network, fen
     fence.until(lambda: fence.off("n1"))
 
 
+def test_a_host_without_ipv6_listens_on_ipv4(network: Network, tmp_path: Path) -> None:
+    """The default is what the host has, and no error."""
+    network.run("n2", "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
+    with Fence(tmp_path, prefix=("ip", "netns", "exec", network.spaces["n2"]), listen=()) as fence:
+        assert "0.0.0.0:7410" in fence.ready["udp_all"]
+        assert fence.get("/healthz")["ok"]
+
+
 def test_kill_9_in_the_middle_of_it(network: Network, fence: Fence) -> None:
     """Back on the same port, with what it knew."""
     network.c_sender("n1", fence, "fd99::1")
@@ -193,5 +202,5 @@ def test_kill_9_in_the_middle_of_it(network: Network, fence: Fence) -> None:
     fence.kill()
     fence.start()
     assert fence.off("n1")
-    network.c_sender("n2", fence, "fd99::1")
+    network.c_sender("n2", fence, "10.99.0.1")
     fence.until(lambda: fence.off("n2"))

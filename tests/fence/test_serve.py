@@ -6,13 +6,16 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fence.message import BIG, LITTLE, Message, Phase, encode
@@ -267,6 +270,29 @@ def test_systemd_is_told(tmp_path: Path) -> None:
             fence.stop()
             while told[-1] != "STOPPING=1":
                 told.append(manager.recv(4096).decode())
+
+
+def test_the_api_by_tcp_is_in_the_ready_line(tmp_path: Path) -> None:
+    """Port 0 is for tests and for who reads it there."""
+    token = "r" * 64
+    block = f"[[api.token]]\nname = 't'\nsha256 = '{sha256(token.encode()).hexdigest()}'\n"
+    with Fence(tmp_path, block, arguments=("--http", "[::1]:0")) as fence:
+        assert fence.ready["http"].startswith("http://[::1]:")
+        answer = httpx.get(f"{fence.ready['http']}/v1/nodes", headers={"authorization": f"Bearer {token}"})
+        assert answer.json() == {"nodes": []}
+
+
+def test_what_cannot_be_remembered_is_forgotten(fence: Fence) -> None:
+    """A line of the state that is damaged costs that node its memory, and nothing else."""
+    fence.send(LITTLE)
+    fence.until(lambda: fence.off("n1"))
+    fence.stop()
+    with sqlite3.connect(fence.directory / "state" / "journal.sqlite") as state:
+        state.execute("UPDATE standing SET line = '{' WHERE node = 'n1'")
+    state.close()
+    fence.start()
+    assert fence.node("n1")["state"] == "quiet"
+    assert "node.forgotten node=n1" in fence.log.read_text()
 
 
 def test_a_second_daemon_on_the_same_state_is_refused(fence: Fence, tmp_path: Path) -> None:
