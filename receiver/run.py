@@ -97,10 +97,14 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
             print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
 
     def run(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
-        server = Server(settings, sockets, first=number == 0)
+        server = Server(settings, sockets, first=number == 0 or any_died)
         asyncio.run(server.serve(ready, beat))
 
+    any_died = False  # then the one that takes the place looks after what the dead one left
+
     def died(number: int, status: int) -> None:
+        nonlocal any_died
+        any_died = True
         bus.tell(
             Trouble("workers", f"worker {number} ended with status {status}; another one takes its place")
         )

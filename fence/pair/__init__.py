@@ -1,0 +1,1 @@
+"""What the agent and the sender share: the C pair's flags, its words, and addresses. Standard library."""
