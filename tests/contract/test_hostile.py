@@ -231,7 +231,7 @@ def test_paths_that_lead_astray_are_refused_at_every_door(
         line = [b"ssh", b"-F", config, thief_at_once.target.encode(), command]
         done = subprocess.run(line, input=b"text", capture_output=True, timeout=60)
         if b"\xff" in path:
-            assert (done.returncode, done.stderr[:19]) == (255, b"exec request failed"), command
+            assert done.returncode == 255, command  # SSH's exec requests are UTF-8
             continue
         assert done.returncode == 126, command
         assert done.stderr.startswith(b"kdump-receiver: "), command
