@@ -111,7 +111,7 @@ def test_a_signature_is_accepted(start: Start, serving: Serving, tmp_path: Path,
     status, out, err = start("--plug", node, "--grade", "signed", "--socket", serving.socket).end()
     assert (status, err) == (0, "")
     assert f"received valid message from '{node}': signed message" in out
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 @pytest.mark.parametrize("sender", SENDERS)
