@@ -121,11 +121,11 @@ def _table(root: Path, found: list[Manifest]) -> None:
             _local(dump.date),
             escape(dump.host),
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
+            escape(plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
             dump.id,
-            escape(_plain(dump.title or "-")),
-            escape(_plain(dump.directory)),
+            escape(plain(dump.title or "-")),
+            escape(plain(dump.directory)),
         )
     if console.is_terminal:
         console.print(table)
@@ -162,13 +162,13 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
-            click.echo(f"{label:>12}: {_plain(value)}")
+            click.echo(f"{label:>12}: {plain(value)}")
     for file in dump.files:
-        judged = f"{file.verdict}: {_plain(file.reason)}"
-        click.echo(f"{'File':>12}: {_plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
+        judged = f"{file.verdict}: {plain(file.reason)}"
+        click.echo(f"{'File':>12}: {plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
         click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
     for entry in dump.history:
-        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {_plain(entry.detail)}")
+        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {plain(entry.detail)}")
     return 0
 
 
@@ -187,13 +187,13 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
     if dump is None:
         return NO_MATCH
     directory = settings.root / dump.directory
-    with _progress() as progress:
+    with progress_bar() as progress:
         results = [_verify(directory, file, deep, progress) for file in dump.files]
     if as_json:
         click.echo(json.dumps({"id": dump.id, "directory": dump.directory, "files": results}))
     else:
         for result in results:
-            name, reason = _plain(result["name"]), _plain(result["reason"])
+            name, reason = plain(result["name"]), plain(result["reason"])
             click.echo(f"{name}: {result['verdict']}: {reason}; sha256 {result['sha256']}")
     good = all(
         result["verdict"] in {"complete", "unknown"} and result["sha256"] != "differs" for result in results
@@ -244,7 +244,7 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
     spool = stores.open_spool(settings)
     with (
         stores.catalogue_of(settings) as catalogue,
-        _progress() as progress,
+        progress_bar() as progress,
     ):
         task = progress.add_task("rebuild", total=None, what="")
         count = 0
@@ -255,10 +255,10 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
 
 
 def _tell_trouble(path: Path, error: Exception) -> None:
-    click.echo(_plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
+    click.echo(plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress, TextColumn
@@ -321,6 +321,6 @@ def _local(stamp: str) -> str:
     return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What clients named, without anything that a terminal obeys."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -93,6 +93,11 @@ class Login(asyncssh.SSHServer):
             if self._tries == PASSWORD_TRIES + 1:
                 self._refused("token", f"more than {PASSWORD_TRIES} passwords in one connection")
             return False
+        if not password:
+            # ssh without a terminal gives these when its key is refused. They guess nothing, and shall
+            # not keep the host's `propagate` waiting.
+            self._refused("token", "an empty password")
+            return False
         wait = self._door.passwords.attempt(self._peer, now)
         if wait > 0:
             self._refused("token", f"too many wrong passwords, again in {wait:.0f} s")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from fence.message import LITTLE, Message, Phase, Progress, decode_untrusted, encode, key_id
+from tests.rig.c_pair import C_SENDER
 
 SCRIPT = Path(__file__).parents[2] / "sender" / "capture" / "fence_notify.sh"
 SHELLS = [["dash"], ["busybox", "sh"], ["bash"]]
-C_SENDER = "/usr/libexec/fence-agents/fence_kdump_send"
 KEY = bytes(range(32))
 BOOT = "00112233-4455-6677-8899-aabbccddeeff"
 

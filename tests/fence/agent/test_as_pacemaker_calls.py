@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rig.c_pair import C_SENDER
+
 if TYPE_CHECKING:
     from tests.fence.agent.conftest import Agent, Scripted
 
 Start = Callable[..., "Agent"]
 FENCED = {"PCMK_service": "pacemaker-fenced", "OCF_OUTPUT_FORMAT": "log", "HA_logfacility": "none"}
-C_SENDER = "/usr/libexec/fence-agents/fence_kdump_send"
 
 
 def test_a_device_is_registered_monitored_and_fences(start: Start, daemon: Callable[..., Scripted]) -> None:

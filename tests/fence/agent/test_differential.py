@@ -6,7 +6,6 @@ changes its mind is noticed as well.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rig.c_pair import C_AGENT, WHY_NOT
+
 if TYPE_CHECKING:
     from tests.fence.agent.conftest import Agent
 
-C_AGENT = shutil.which("fence_kdump", path="/usr/sbin:/sbin:/usr/local/sbin")
-pytestmark = pytest.mark.skipif(C_AGENT is None, reason="no C fence_kdump here (fence-agents)")
+pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 Start = Callable[..., "Agent"]
 
 OURS = str(Path(sys.executable).with_name("fence_kdump"))
@@ -69,7 +69,7 @@ def test_same_exit_status_and_same_errors(start: Start, words: list[str], stdin:
     """What Pacemaker and its log see; standard output differs where it is prose."""
     theirs = start(*words, stdin=stdin, program=C_AGENT).end()
     ours = start(*words, stdin=stdin).end()
-    assert theirs[2].replace(str(C_AGENT), "") == ours[2].replace(OURS, "")
+    assert theirs[2].replace(C_AGENT, "") == ours[2].replace(OURS, "")
     assert theirs[0] == ours[0]
 
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from fence.agent.holder import holder_of, inodes_untrusted
 from fence.agent.listen import flaw_untrusted
 from fence.pair.addresses import Address, is_one_of, of_sockaddr, resolve
+from tests.rig.c_pair import C_SENDER
 
 if TYPE_CHECKING:
     from tests.fence.agent.conftest import Agent
 
 Start = Callable[..., "Agent"]
-C_SENDER = "/usr/libexec/fence-agents/fence_kdump_send"
 LITTLE = struct.pack("<II", 0x1B302A40, 1)
 BIG = struct.pack(">II", 0x1B302A40, 1)
 DRILL = bytes.fromhex("4b444e5400000001")

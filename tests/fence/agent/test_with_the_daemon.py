@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.rig.c_pair import C_SENDER
+
 if TYPE_CHECKING:
     from tests.fence.agent.conftest import Agent
 
 Start = Callable[..., "Agent"]
 BIN = Path(sys.executable).parent
-C_SENDER = "/usr/libexec/fence-agents/fence_kdump_send"
 SHELL_SENDER = Path(__file__).parents[3] / "sender" / "capture" / "fence_notify.sh"
 SETTINGS = """
 listen = ["127.0.0.1:0"]

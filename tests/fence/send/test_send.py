@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,13 +14,10 @@ import pytest
 
 from fence.agent.holder import holder_of
 from fence.message import LITTLE, Phase, decode_untrusted
+from tests.rig.c_pair import C_AGENT, C_SENDER, WHY_NOT
 
 OURS = str(Path(sys.executable).with_name("fence_kdump_send"))
-C_SENDER = "/usr/libexec/fence-agents/fence_kdump_send"
-C_AGENT = shutil.which("fence_kdump", path="/usr/sbin:/sbin:/usr/local/sbin")
-needs_c = pytest.mark.skipif(
-    C_AGENT is None or not Path(C_SENDER).exists(), reason="no C fence_kdump here (fence-agents)"
-)
+needs_c = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
 def run(*words: str | int, program: str = OURS) -> tuple[int, str, str]:
@@ -102,7 +98,7 @@ def test_the_c_agent_takes_every_message_of_ours(words: list[str], tmp_path: Pat
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::", 0))
         port = probe.getsockname()[1]
-    with subprocess.Popen([str(C_AGENT), "-n", "127.0.0.1", "-p", str(port), "-t", "20"]) as agent:
+    with subprocess.Popen([C_AGENT, "-n", "127.0.0.1", "-p", str(port), "-t", "20"]) as agent:
         deadline = time.monotonic() + 20
         while f"pid {agent.pid}" not in str(holder_of(port)):  # it buffers what it prints
             assert time.monotonic() < deadline
