@@ -12,6 +12,4 @@ SENDER_PLACES = (
 )
 C_AGENT = shutil.which("fence_kdump", path="/usr/sbin:/sbin") or "/usr/sbin/fence_kdump"
 C_SENDER = next(filter(lambda place: Path(place).exists(), SENDER_PLACES), SENDER_PLACES[0])
-WHY_NOT = (
-    None if Path(C_AGENT).exists() and Path(C_SENDER).exists() else "no C fence_kdump here"
-)
+WHY_NOT = None if Path(C_AGENT).exists() and Path(C_SENDER).exists() else "no C fence_kdump here"
