@@ -3,67 +3,32 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
 import trio
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
+from fence import query
 from fence.access import Denied, allowed
 from fence.cloud import PREFIX, cloud_event
 from fence.daemon import Daemon
-from fence.events import GRADES, Grade
 from fence.message import Progress
 from fence.node import Node, Upload, UploadPhase
+from fence.query import EvidenceBody, LivenessBody
 from fence.settings import Scope
+from fence.stream import EventStream, Tell, until_gone
 from fence.view import decision_view, node_view, unknown_view
 
-BODY_MAX = 64 * 1024  # bytes
-TIMEOUT_DEFAULT, TIMEOUT_MAX = 60.0, 3600.0  # seconds
 NAMES_MAX = 64  # names in one question
 EVENTS_DEFAULT, EVENTS_MAX = 1000, 10_000
 KEEP_ALIVE_SECONDS = 15.0  # between two comments in a stream
 PAGE = 200  # events read at once for a stream
-
-T = TypeVar("T")
-B = TypeVar("B", bound=BaseModel)
-
-
-class Body(BaseModel):
-    """What a POST may say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Age = Annotated[float, Field(ge=0, le=365 * 86_400, allow_inf_nan=False)]
-Text = Annotated[str, Field(max_length=256)]
-Count = Annotated[int, Field(ge=0, lt=1 << 63)]
-
-
-class LivenessBody(Body):
-    """Of alive and lost."""
-
-    by: Text | None = None
-    age_seconds: Age = 0
-
-
-class EvidenceBody(Body):
-    """Of evidence. The age is required: what was queued or tried again must not look fresh."""
-
-    node: Text
-    phase: Literal["started", "progress", "finished", "failed"]
-    age_seconds: Age
-    upload: Text | None = None
-    done_bytes: Count | None = None
-    total_bytes: Count | None = None
-    by: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +99,7 @@ class Routes:
     async def off(self, request: Request) -> Response:
         """Is it off? Answers when it is, or when the time is over."""
         who = self._allowed(request, "read")
-        timeout, grade = _timeout(request), _grade(request)
+        timeout, grade = query.timeout(request), query.grade(request)
         names = [name for name in request.path_params["name"].split(",") if name][:NAMES_MAX]
         found = [await self._daemon.known(name) for name in names]
         nodes = list(dict.fromkeys(node for node in found if node is not None))
@@ -158,7 +123,7 @@ class Routes:
     async def evidence(self, request: Request) -> Response:
         """A receiver sees bytes of an authenticated host."""
         who = self._allowed(request, "evidence")
-        body = await _body(request, EvidenceBody)
+        body = await query.body(request, EvidenceBody)
         node = self._daemon.table.find(body.node)
         if node is None:
             raise HTTPException(404, f"no node {body.node!r} is configured")
@@ -179,41 +144,38 @@ class Routes:
     async def events(self, request: Request) -> Response:
         """The journal, as a page or as a stream."""
         self._allowed(request, "read")
-        query = request.query_params
-        node = query.get("node")
+        asked = request.query_params
+        node = asked.get("node")
         if node is not None and (known := self._daemon.table.find(node)) is not None:
             node = known.name
         streaming = "text/event-stream" in request.headers.get("accept", "")
         said = request.headers.get("last-event-id") if streaming else None
-        since = _number(said or query.get("since"), "since")
+        since = query.number(said or asked.get("since"), "since")
         newest = self._daemon.journal.last
         if since is not None and since > newest:
             since = 0  # an id of a journal that is gone
         if streaming:
             if self._streams >= self._daemon.settings.api.max_streams:
                 raise HTTPException(503, "too many streams already; see `api.max_streams` in the settings")
-            return StreamingResponse(
-                self._stream(newest if since is None else since, node),
-                media_type="text/event-stream",
-                headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-            )
-        limit = min(_number(query.get("limit"), "limit") or EVENTS_DEFAULT, EVENTS_MAX)
+            after = newest if since is None else since
+            return EventStream(lambda tell: self._follow(tell, after, node))
+        limit = min(query.number(asked.get("limit"), "limit") or EVENTS_DEFAULT, EVENTS_MAX)
         page = await self._daemon.journal.since(since or 0, limit, node)
         last = page[-1].id if page else since or 0
         body = ",".join(cloud_event(event, self._shell.source) for event in page)
         return Response(f'{{"events":[{body}],"last":"{last}"}}', media_type="application/json")
 
-    async def _stream(self, after: int, node: str | None) -> AsyncIterator[str]:
+    async def _follow(self, tell: Tell, after: int, node: str | None) -> None:
         journal = self._daemon.journal
         self._streams += 1
         try:
-            yield ": kdump-fence\n\n"
+            await tell(": kdump-fence\n\n")
             while not self._daemon.stopping:
                 newest = journal.last
                 page = await journal.since(after, PAGE, node)
                 for event in page:
                     kind, data = PREFIX + event.kind, cloud_event(event, self._shell.source)
-                    yield f"id: {event.id}\nevent: {kind}\ndata: {data}\n\n"
+                    await tell(f"id: {event.id}\nevent: {kind}\ndata: {data}\n\n")
                 if len(page) == PAGE:
                     after = page[-1].id
                     continue
@@ -221,7 +183,7 @@ class Routes:
                 with trio.move_on_after(KEEP_ALIVE_SECONDS) as quiet:
                     await journal.news(after)
                 if quiet.cancelled_caught:
-                    yield ": still here\n\n"
+                    await tell(": still here\n\n")
         finally:
             self._streams -= 1
 
@@ -229,7 +191,7 @@ class Routes:
         self, request: Request, tell: Callable[[Node, str, float], Awaitable[bool]]
     ) -> Response:
         who = self._allowed(request, "alive")
-        body = await _body(request, LivenessBody)
+        body = await query.body(request, LivenessBody)
         node = await self._known(request)
         return self._taken(node, await tell(node, body.by or who, body.age_seconds))
 
@@ -253,78 +215,15 @@ class Routes:
         return f"no node {name!r} is configured, and the name does not resolve (or to several nodes)"
 
 
-async def until_gone(request: Request, call: Callable[[], Awaitable[T]]) -> T:
-    """What ``call`` gives, unless the client goes away first.
-
-    Raises:
-        ClientDisconnect: it went away; the call was cancelled.
-    """
-    results: list[T] = []
-    async with trio.open_nursery() as nursery:
-
-        async def work() -> None:
-            results.append(await call())
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(work)
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        nursery.cancel_scope.cancel()
-    if not results:
-        raise ClientDisconnect
-    return results[0]
-
-
-async def _body(request: Request, model: type[B]) -> B:
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > BODY_MAX:
-            raise HTTPException(413, f"the body is over {BODY_MAX} bytes")
-    try:
-        return model.model_validate_json(b"".join(parts) or b"{}")
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"]) or "the body"
-        raise HTTPException(400, f"{key}: {problem['msg']}; see docs/fence-api.md") from None
-
-
-def _timeout(request: Request) -> float:
-    text = request.query_params.get("timeout")
-    try:
-        timeout = TIMEOUT_DEFAULT if text is None else float(text)
-    except ValueError:
-        timeout = math.nan
-    if not 0 <= timeout <= TIMEOUT_MAX:
-        raise HTTPException(400, f"timeout: say 0 to {TIMEOUT_MAX:g} seconds, not {text!r}")
-    return timeout
-
-
-def _grade(request: Request) -> Grade:
-    text = request.query_params.get("grade")
-    if text is None:
-        return Grade.NONE
-    if not GRADES.get(text):
-        raise HTTPException(400, f"grade: say one of {', '.join(GRADES)[6:]}, not {text!r}")
-    return GRADES[text]
-
-
-def _number(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise HTTPException(400, f"{name}: say a number, not {text!r}")
-    return int(text)
-
-
 def _json(content: dict[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(content), status, media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- by the table of handlers
-    response = _json({"error": error.detail}, error.status_code)
+    unknown = error.status_code == 404 and error.detail == "Not Found"
+    detail = f"no such route: {request.url.path}; see docs/fence-api.md" if unknown else error.detail
+    response = _json({"error": detail}, error.status_code)
     response.headers.update(error.headers or {})
     return response
 

@@ -28,7 +28,9 @@ class Calm:
 
     def pass_on(self, events: list[NodeEvent], now: float) -> list[Event]:
         """Those that may be told now."""
-        return [told for event in events if (told := self._one(event, now)) is not None]
+        passed: list[Event] = [told for event in events if (told := self._one(event, now)) is not None]
+        self.withheld += len(events) - len(passed)
+        return passed
 
     def due(self, now: float) -> list[Event]:
         """Changes of state that were held back and may be told now."""
@@ -64,7 +66,6 @@ class Calm:
                     self._late[node] = event
             case _ if self._spend(event.node, now):
                 return event
-        self.withheld += 1
         return None
 
     def _alarm(self, node: str, kind: str, now: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="kdump-net")
+@click.version_option(package_name="kdump-net", prog_name="kdump-fence")
 def main() -> None:
     """Hears from crashed nodes and answers cluster managers: is it off, and how well is that proven?"""
 
@@ -97,7 +97,8 @@ def serve(
 @click.argument("names", nargs=-1)
 def nodes(config: Path | None, socket: Path | None, as_json: bool, names: tuple[str, ...]) -> None:
     """Show the nodes, or those named."""
-    found = _client(config, socket).nodes()
+    with _client(config, socket) as client:
+        found = client.nodes()
     if names:
         found = [node for node in found if node["name"] in names]
     if as_json:
@@ -131,19 +132,14 @@ def events(
     config: Path | None, socket: Path | None, as_json: bool, follow: bool, since: int | None, node: str | None
 ) -> None:
     """Show the journal: every change and every decision."""
-    client = _client(config, socket)
     console = _console()
-    last = since or 0
-    for event in _all_events(client, last, node, follow):
-        if as_json:
-            click.echo(json.dumps(event))
-        else:
-            console.print(_event_line(event), soft_wrap=True)
-        sys.stdout.flush()
-
-
-def _all_events(client: Client, since: int, node: str | None, follow: bool) -> Iterable[dict[str, Any]]:
-    yield from client.follow(since, node) if follow else client.events(since, node)
+    with _client(config, socket) as client:
+        for event in client.follow(since, node) if follow else client.events(since or 0, node):
+            if as_json:
+                click.echo(json.dumps(event))
+            else:
+                console.print(_event_line(event), soft_wrap=True)
+            sys.stdout.flush()
 
 
 @main.command()
@@ -159,7 +155,8 @@ def wait(
     config: Path | None, socket: Path | None, as_json: bool, name: str, timeout: float, grade: str | None
 ) -> None:
     """Wait until NAME is proven to be off: exit status 0; 1 where it was not in time."""
-    answer = _client(config, socket).off(name, timeout, grade)
+    with _client(config, socket) as client:
+        answer = client.off(name, timeout, grade)
     if as_json:
         click.echo(json.dumps(answer))
     else:
@@ -185,7 +182,8 @@ def check(config: Path | None, socket: Path | None, as_json: bool, offline: bool
             json.dumps({"ok": True, "nodes": len(listed)}) if as_json else f"{len(listed)} nodes, all well"
         )
         return
-    health = Client(socket or settings.api.socket).health()
+    with Client(socket or settings.api.socket) as client:
+        health = client.health()
     if as_json:
         click.echo(json.dumps(health))
     else:

@@ -23,7 +23,7 @@ class Unreachable(Failure):
 
 
 class Client:
-    """The API over the Unix socket. Everything raises Unreachable where there is no good answer."""
+    """The API over the Unix socket, as a context. All raises Unreachable where there is no good answer."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,6 +32,12 @@ class Client:
             transport=httpx.HTTPTransport(uds=str(path)),
             timeout=httpx.Timeout(CONNECT_SECONDS, read=30.0),
         )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node."""

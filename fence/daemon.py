@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -19,6 +20,7 @@ from fence.table import Changes, Datagram, Heard, Table
 from fence.waits import Waits
 
 TICK_SECONDS = 1.0
+log = logging.getLogger("kdump-fence")
 
 
 class Daemon:
@@ -60,6 +62,8 @@ class Daemon:
                 self._record(heard.events)
         for node in touched:
             self.waits.ring(node, now)
+            if node.urgent:
+                self._keep(node)
 
     def uploading(self, node: Node, upload: Upload, age: float) -> None:
         """A receiver's evidence, ``age`` seconds old."""
@@ -175,9 +179,12 @@ class Daemon:
         line = standing.written(node, self.now(), self.wall())
         self._remembered[node.name] = (self._clock_id, line)
         self.journal.keep(node.name, self._clock_id, line)
-        node.changed = False
+        node.changed = node.urgent = False
 
     def _recall(self, node: Node, now: float) -> None:
         clock_id, line = self._remembered.get(node.name, ("", ""))
         if line:
-            standing.recall(node, line, now, self.wall(), same_clock=clock_id == self._clock_id)
+            try:
+                standing.recall(node, line, now, self.wall(), same_clock=clock_id == self._clock_id)
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("node.forgotten node=%s reason=%r", node.name, error)

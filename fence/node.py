@@ -118,11 +118,12 @@ class Node:
     drill_at: float | None = None
     drill_grade: Grade = Grade.NONE
     changed: bool = True  # since it was last written down
+    urgent: bool = False  # and must be before long: a session forgotten could be replayed
 
     def judge(self, message: Message, at: float, wall: float) -> Verdict:
         """Whether a message with a valid signature of this node (so with all its fields) is new."""
-        self.changed = True
-        return self.sessions.judge(
+        before = (self.sessions.current, self.sessions.doubted)
+        verdict = self.sessions.judge(
             message.session or b"",
             message.sequence or 0,
             message.time or 0,
@@ -132,6 +133,10 @@ class Node:
             window=self.rules.window,
             max_skew=self.rules.max_skew,
         )
+        after = (self.sessions.current, self.sessions.doubted)
+        moved = any(one is not other for one, other in zip(before, after, strict=True))
+        self.changed, self.urgent = True, self.urgent or moved
+        return verdict
 
     def heard(self, beat: Beat, now: float, at: float) -> list[NodeEvent]:
         """A message of the node that was on the wire at ``at``."""
@@ -180,8 +185,7 @@ class Node:
             return []
         news = self.liveness is not Liveness.ALIVE or bool(self.seen)
         self.liveness, self.alive_at, self.alive_by, self.changed = Liveness.ALIVE, at, by, True
-        if self.sessions.lag is None:
-            self.sessions.closed = True
+        self.sessions.alive()
         self.seen = {grade: time for grade, time in self.seen.items() if time > at}
         events: list[NodeEvent] = []
         if news:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 import trio
@@ -56,12 +58,15 @@ class Runner:
         self._load, self._file, self._node_options = load, settings_file, node_options
         settings = self._settings = load()
         listed = roster(settings, settings_file, node_options)
-        self._lock = lock(settings.state_dir)
-        self.ears = [Ear(sock) for sock in udp_sockets(settings)]
-        self._sockets = [unix_socket(settings.api)]
-        if settings.api.where:
-            self._sockets.append(tcp_socket(settings.api.where))
-        store, notice = open_store(settings.state_dir / "journal.sqlite")
+        with ExitStack() as held:
+            # In this order: who does not get the state directory takes no port from who has it.
+            held.callback(os.close, lock(settings.state_dir))
+            self.ears = [Ear(held.enter_context(sock)) for sock in udp_sockets(settings)]
+            self._sockets = [held.enter_context(unix_socket(settings.api))]
+            if settings.api.where:
+                self._sockets.append(held.enter_context(tcp_socket(settings.api.where)))
+            store, notice = open_store(settings.state_dir / "journal.sqlite")
+            self._held = held.pop_all()
         self._notices = [notice] if notice else []
         self._clean = store.last_kind() in (None, DaemonStopped.kind)
         clock_id = clock.identity()
@@ -90,6 +95,10 @@ class Runner:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
+        with self._held:
+            await self._run()
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as outer:
             # The journal outlives all that writes in it.
             await outer.start(self.journal.run)

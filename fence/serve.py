@@ -39,6 +39,14 @@ App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 log = logging.getLogger("kdump-fence")
 
 
+class Connection(TCPServer):
+    """Hypercorn's, but for its end: an idle timer must not keep a connection that the client has closed."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
 class Http:
     """The listeners and connections of the API."""
 
@@ -128,7 +136,7 @@ class Http:
         self._tcp += peer is None
         try:
             wrapped = ASGIWrapper(app)  # type: ignore[arg-type]
-            await TCPServer(wrapped, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
+            await Connection(wrapped, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
         except Exception:
             log.exception("a connection of the API failed")  # it must not take the daemon with it
         finally:

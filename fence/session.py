@@ -5,9 +5,11 @@ Sans-IO: ``at`` and ``alive_at`` are seconds of the daemon's monotonic clock, ``
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 REMEMBERED = 64  # past sessions of a node
+DOUBTED = 8  # sessions in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +44,23 @@ Verdict = Fresh | Copy | Refused | Doubted
 
 
 @dataclass(slots=True)
-class Sessions:
-    """What was accepted from one node.
+class Session:
+    """One boot of the node's capture kernel.
 
-    ``lag`` is the smallest difference seen between the daemon's clock and SEQUENCE, in seconds; None
-    right after the daemon's host booted, when the clock it was measured with is gone. ``closed``: the
-    node was alive after the last message and that clock is gone too, so nothing of the session can be
-    told to be newer.
+    ``lag`` is the smallest difference seen between our clock and SEQUENCE, in seconds; None after our host
+    booted, when the clock it was measured with is gone. ``at``: when the last message came. ``closed``: the
+    node was alive after that, and the clock is gone: what else comes of it cannot be told to be newer.
     """
 
-    current: bytes | None = None
-    sequence: int = 0  # milliseconds
-    lag: float | None = None
-    first_time: int = 0  # milliseconds since 1970 by the node's clock, of the first message of ``current``
+    id: bytes
+    sequence: int  # milliseconds
+    at: float
+    first_time: int  # milliseconds since 1970 by the node's clock
+    lag: float | None
     closed: bool = False
-    past: list[bytes] = field(default_factory=list)
 
-    def judge(
-        self,
-        session: bytes,
-        sequence: int,
-        time: int,
-        *,
-        at: float,
-        wall: float,
-        alive_at: float | None,
-        window: float,
-        max_skew: float,
-    ) -> Verdict:
-        """Whether a message with a valid signature is new; only ``Fresh`` leaves a trace here."""
-        if session == self.current:
-            verdict = self._continued(sequence, at, alive_at, window)
-        elif session in self.past:
-            verdict = Refused("replay", "of a session that another one has superseded")
-        else:
-            verdict = self._begun(time, at, wall, max_skew)
-        if isinstance(verdict, Fresh):
-            self._accept(session, sequence, time, at)
-        return verdict
-
-    def _continued(self, sequence: int, at: float, alive_at: float | None, window: float) -> Verdict:
+    def judge(self, sequence: int, at: float, alive_at: float | None, window: float) -> Verdict:
+        """Whether a further message of it is new."""
         if sequence == self.sequence:
             return Copy()
         if sequence < self.sequence:
@@ -97,23 +76,83 @@ class Sessions:
             return Refused("held-back", f"{at - sent_at:.1f} s later than the others of its session")
         return Fresh(sent_at)
 
-    def _begun(self, time: int, at: float, wall: float, max_skew: float) -> Verdict:
-        if self.current is not None and time <= self.first_time:
-            late = (self.first_time - time) / 1000
+    def goes_on(self, sequence: int, at: float) -> None:
+        """A new message came."""
+        lag = at - sequence / 1000
+        self.lag = lag if self.lag is None else min(self.lag, lag)
+        self.sequence, self.at = sequence, at
+
+
+@dataclass(slots=True)
+class Sessions:
+    """The sessions of one node: the current one, those it superseded, and those in doubt."""
+
+    current: Session | None = None
+    past: list[bytes] = field(default_factory=list)
+    doubted: list[Session] = field(default_factory=list)
+
+    def judge(
+        self,
+        session: bytes,
+        sequence: int,
+        time: int,
+        *,
+        at: float,
+        wall: float,
+        alive_at: float | None,
+        window: float,
+        max_skew: float,
+    ) -> Verdict:
+        """Whether a message with a valid signature is new; what is refused leaves no trace here."""
+        if session in self.past:
+            return Refused("replay", "of a session that another one has superseded")
+        known = next((each for each in self._all() if each.id == session), None)
+        verdict = known.judge(sequence, at, alive_at, window) if known else Fresh(at)
+        if isinstance(verdict, Fresh) and (doubt := self._doubt(session, time, wall, max_skew)):
+            verdict = doubt
+        if isinstance(verdict, Fresh | Doubted):
+            if known:
+                known.goes_on(sequence, at)
+            else:
+                known = Session(session, sequence, at, time, at - sequence / 1000)
+            self._place(known, in_doubt=isinstance(verdict, Doubted))
+        return verdict
+
+    def alive(self) -> None:
+        """The node is alive: sessions whose times mean nothing to us any more are over."""
+        for session in self._all():
+            session.closed = session.closed or session.lag is None
+
+    def clock_gone(self, alive_at: float | None) -> None:
+        """Our host has booted: times of our clock mean nothing any more."""
+        for session in self._all():
+            session.closed = session.closed or (alive_at is not None and alive_at >= session.at)
+            session.lag = None
+
+    def _all(self) -> Iterator[Session]:
+        if self.current:
+            yield self.current
+        yield from self.doubted
+
+    def _doubt(self, session: bytes, time: int, wall: float, max_skew: float) -> Doubted | None:
+        """Why a session that is not the current one must not become it."""
+        current = self.current
+        if current and current.id == session:
+            return None
+        if current and time <= current.first_time:
+            late = (current.first_time - time) / 1000
             return Doubted(
                 "clock", f"a session that begins {late:.1f} s before the last one by the node's clock"
             )
         skew = abs(time / 1000 - wall)
-        if skew > max_skew:
-            return Doubted("clock", f"the node's clock is {skew / 3600:.1f} h off")
-        return Fresh(at)
+        return Doubted("clock", f"the node's clock is {skew / 3600:.1f} h off") if skew > max_skew else None
 
-    def _accept(self, session: bytes, sequence: int, time: int, at: float) -> None:
-        lag = at - sequence / 1000
-        if session == self.current:
-            self.lag = lag if self.lag is None else min(self.lag, lag)
-        else:
-            if self.current is not None:
-                self.past = [*self.past, self.current][-REMEMBERED:]
-            self.current, self.first_time, self.closed, self.lag = session, time, False, lag
-        self.sequence = sequence
+    def _place(self, session: Session, *, in_doubt: bool) -> None:
+        others = [each for each in self.doubted if each is not session]
+        if in_doubt:
+            self.doubted = [*others, session][-DOUBTED:]
+        elif session is not self.current:
+            self.doubted = others
+            if self.current:
+                self.past = [*self.past, self.current.id][-REMEMBERED:]
+            self.current = session

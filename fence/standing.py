@@ -7,12 +7,13 @@ evidence is exactly as old as it is, after a reboot of the daemon's host it is n
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from fence.events import Grade, State
 from fence.message import Phase, Progress
 from fence.node import Crash, Liveness, Node
-from fence.session import Sessions
+from fence.session import Session, Sessions
 
 
 def written(node: Node, now: float, wall: float) -> str:
@@ -42,12 +43,9 @@ def written(node: Node, now: float, wall: float) -> str:
                 "upload": crash.upload,
             },
             "sessions": {
-                "current": _hex(sessions.current),
-                "sequence": sessions.sequence,
-                "lag": sessions.lag,
-                "first_time": sessions.first_time,
-                "closed": sessions.closed,
+                "current": sessions.current and _session_row(sessions.current),
                 "past": [session.hex() for session in sessions.past],
+                "doubted": [_session_row(session) for session in sessions.doubted],
             },
         },
         separators=(",", ":"),
@@ -66,15 +64,15 @@ def recall(node: Node, text: str, now: float, wall: float, *, same_clock: bool) 
     state, liveness = State(row["state"]), Liveness(row["liveness"])
     drill_wall, drill_grade = row["drill_wall"], Grade(row["drill_grade"])
     since, alive_at, alive_by = float(row["since"]), row["alive_at"], row["alive_by"]
+    heard_from, signed_with = row["heard_from"], row["signed_with"]
     if not same_clock:
-        # A message of the last session can only be told to be newer than that life if it was heard after it.
-        sessions.closed = sessions.closed or Grade.SIGNED not in seen
-        sessions.lag, since, seen = None, now, {}
+        sessions.clock_gone(alive_at)
+        since, seen = now, {}
         alive_at, alive_by, liveness = None, None, Liveness.UNKNOWN
         crash.since = None if crash.since is None else now
         state = State.SILENT if state is State.DUMPING else state
     node.state, node.since, node.seen = state, since, seen
-    node.heard_from, node.signed_with = row["heard_from"], row["signed_with"]
+    node.heard_from, node.signed_with = heard_from, signed_with
     node.liveness, node.alive_at, node.alive_by = liveness, alive_at, alive_by
     node.drill_at = None if drill_wall is None else now - (wall - drill_wall)
     node.drill_grade, node.crash, node.sessions, node.changed = drill_grade, crash, sessions, False
@@ -96,13 +94,18 @@ def _crash(row: dict[str, Any]) -> Crash:
 
 def _sessions(row: dict[str, Any]) -> Sessions:
     return Sessions(
-        current=_bytes(row["current"]),
-        sequence=row["sequence"],
-        lag=row["lag"],
-        first_time=row["first_time"],
-        closed=row["closed"],
+        current=row["current"] and _session(row["current"]),
         past=[bytes.fromhex(session) for session in row["past"]],
+        doubted=[_session(session) for session in row["doubted"]],
     )
+
+
+def _session_row(session: Session) -> dict[str, Any]:
+    return asdict(session) | {"id": session.id.hex()}
+
+
+def _session(row: dict[str, Any]) -> Session:
+    return Session(**row | {"id": bytes.fromhex(row["id"])})
 
 
 def _hex(value: bytes | None) -> str | None:

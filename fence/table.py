@@ -16,7 +16,7 @@ from fence.events import Alarm, Event, NodeEvent
 from fence.listed import ASKED, Listed
 from fence.message import Junk, Message, decode_untrusted, key_id
 from fence.node import Beat, Node
-from fence.session import Copy, Doubted, Fresh, Refused
+from fence.session import Copy, Fresh, Refused
 
 ADOPTED_MAX = 1000  # nodes that are not configured, only asked for
 
@@ -233,15 +233,15 @@ class Table:
         good = _Found(member, signature.key_id.hex())
         if message.drill:
             return good
-        match member.node.judge(message, at, wall):
+        verdict = member.node.judge(message, at, wall)
+        match verdict:
             case Fresh(sent_at=sent_at):
                 return replace(good, at=sent_at)
             case Copy():
                 return replace(good, over=True, counted="copy")
             case Refused(alarm=kind, reason=reason):
                 return replace(good, over=True, alarms=(_alarm(name, kind, reason, datagram),))
-            case Doubted(alarm=kind, reason=reason):
-                return _Found(alarms=(_alarm(name, kind, reason, datagram),))
+        return _Found(alarms=(_alarm(name, verdict.alarm, verdict.reason, datagram),))
 
     def _sender(self, message: Message, datagram: Datagram, at: float, alarms: tuple[Alarm, ...]) -> _Found:
         """By its source address; an unsigned claim to be another node we know is a contradiction."""

@@ -73,7 +73,7 @@ def open_socket(where: Where, buffer_bytes: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise ListenError(
-            f"cannot listen on UDP {where}: {error.strerror}; "
+            f"cannot listen on UDP {where}: {error.strerror or error}; "
             f"see `ss -ulpn sport = {where.port}`, or say another --listen ADDR:PORT"
         ) from None
     return sock

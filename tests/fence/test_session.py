@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fence.session import REMEMBERED, Copy, Doubted, Fresh, Refused, Sessions, Verdict
+from fence.session import DOUBTED, REMEMBERED, Copy, Doubted, Fresh, Refused, Sessions, Verdict
 
 A, B, C = (bytes([letter]) * 16 for letter in b"ABC")
 WALL = 1_700_000_000.0
@@ -83,7 +84,8 @@ def test_a_faster_beat_sets_the_reference_anew() -> None:
     sessions = Sessions()
     judge(sessions, A, 1000, 120)  # 20 s on its way: ARP, a slow switch
     judge(sessions, A, 2000, 101)
-    assert sessions.lag == 99
+    assert sessions.current is not None
+    assert sessions.current.lag == 99
     assert isinstance(judge(sessions, A, 3000, 130), Refused)
 
 
@@ -101,7 +103,8 @@ def test_an_unseen_session_must_be_younger_by_the_nodes_own_clock() -> None:
     judge(sessions, B, 5000, 100, TIME)
     verdict = judge(sessions, A, 5000, 101, TIME - 60_000)
     assert verdict == Doubted("clock", "a session that begins 60.0 s before the last one by the node's clock")
-    assert sessions.current == B
+    assert sessions.current is not None
+    assert sessions.current.id == B
 
 
 @pytest.mark.parametrize("skew", [-27 * 3600, 27 * 3600, -WALL])
@@ -118,18 +121,46 @@ def test_an_rtc_in_local_time_is_no_skew() -> None:
 
 def test_after_a_reboot_of_our_host_a_session_goes_on_if_nothing_came_between() -> None:
     """The daemon's clock is gone, the node still dumps."""
-    sessions = Sessions(current=A, sequence=5000, first_time=TIME)
+    sessions = Sessions()
+    judge(sessions, A, 5000, 100)
+    sessions.clock_gone(alive_at=99)
     assert judge(sessions, A, 5000, 3) == Copy()
     assert judge(sessions, A, 60_000, 3) == Fresh(3)
-    assert sessions.lag == -57
+    assert isinstance(judge(sessions, A, 61_000, 60), Refused)  # and from then on its clock is known again
 
 
 def test_after_a_reboot_of_our_host_a_session_from_before_a_life_is_closed() -> None:
     """What was swallowed then cannot be told from what is new: refused."""
-    sessions = Sessions(current=A, sequence=5000, first_time=TIME, closed=True)
+    sessions = Sessions()
+    judge(sessions, A, 5000, 100)
+    sessions.clock_gone(alive_at=101)
     assert judge(sessions, A, 60_000, 3) == Refused("replay", "of a session from before the node was alive")
     assert judge(sessions, B, 1000, 4, TIME + 1) == Fresh(4)
     assert judge(sessions, B, 2000, 5) == Fresh(5)
+
+
+def test_alive_closes_a_session_of_which_no_time_is_known() -> None:
+    """Right after our host booted, nothing tells what of it was sent before."""
+    sessions = Sessions()
+    judge(sessions, A, 5000, 100)
+    sessions.alive()
+    assert judge(sessions, A, 6000, 101) == Fresh(101)
+    sessions.clock_gone(alive_at=None)
+    sessions.alive()
+    assert judge(sessions, A, 7000, 3) == Refused("replay", "of a session from before the node was alive")
+
+
+def test_a_session_in_doubt_is_remembered() -> None:
+    """Our clock was wrong when it came: when it is right again, no recording of it passes for new."""
+    sessions = Sessions()
+    first = judge(sessions, A, 5000, 100, wall=0.0)
+    assert isinstance(first, Doubted)
+    assert judge(sessions, A, 5000, 200) == Copy()
+    assert isinstance(judge(sessions, A, 6000, 200), Refused)  # held back
+    assert isinstance(judge(sessions, A, 15_000, 110, wall=0.0), Doubted)
+    assert judge(sessions, A, 25_000, 120) == Fresh(120)
+    assert sessions.doubted == []
+    assert judge(sessions, A, 35_000, 130, wall=0.0) == Fresh(130)
 
 
 def test_the_memory_of_sessions_is_bounded() -> None:
@@ -137,7 +168,9 @@ def test_the_memory_of_sessions_is_bounded() -> None:
     sessions = Sessions()
     for number in range(REMEMBERED * 2):
         judge(sessions, number.to_bytes(16, "big"), 1, number, TIME + number)
+        judge(sessions, (number + 1000).to_bytes(16, "big"), 1, number, 0)
     assert len(sessions.past) == REMEMBERED
+    assert len(sessions.doubted) == DOUBTED
 
 
 CALLS = st.tuples(
@@ -146,18 +179,18 @@ CALLS = st.tuples(
 
 
 @given(st.lists(CALLS, max_size=30), st.floats(0, 1000) | st.none())
-def test_no_message_is_new_twice_and_only_new_ones_leave_a_trace(
+def test_no_message_is_new_twice_and_what_is_refused_leaves_no_trace(
     calls: list[tuple[bytes, int, float, int]], alive_at: float | None
 ) -> None:
     """Whatever comes in whatever order: the law of replay protection."""
     sessions = Sessions()
     taken = set()
     for session, sequence, at, time in calls:
-        before = (sessions.current, sessions.sequence, sessions.lag, sessions.first_time, list(sessions.past))
+        before = deepcopy(sessions)
         verdict = judge(sessions, session, sequence, at, time, alive_at=alive_at)
-        after = (sessions.current, sessions.sequence, sessions.lag, sessions.first_time, list(sessions.past))
         if isinstance(verdict, Fresh):
+            assert verdict.sent_at <= at
             assert (session, sequence) not in taken
             taken.add((session, sequence))
-        else:
-            assert before == after
+        elif not isinstance(verdict, Doubted):
+            assert before == sessions
