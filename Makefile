@@ -40,10 +40,16 @@ demo: setup
 bench: $(VENV)/.test
 	./tests/packages.sh
 	$(BIN)/python -m tests.bench.bench_receiver $(BENCH)
+	$(BIN)/python -m tests.bench.bench_dump
+	$(BIN)/python -m tests.bench.bench_agent
 
 soak: $(VENV)/.test
 	./tests/packages.sh
 	$(BIN)/python -m pytest -m slow --ignore=tests/e2e
+
+e2e: $(VENV)/.test
+	./tests/packages.sh e2e
+	$(BIN)/python -m pytest -m slow tests/e2e $(E2E)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -73,6 +74,8 @@ def set_up_logging() -> None:
 def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     """Serve until told to stop; the exit status."""
     set_up_logging()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket and a file for each upload
     bus = Bus()
     bus.subscribe(log_event)
     sockets = systemd.listening_sockets()
@@ -93,10 +96,14 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
             print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
 
     def run(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
-        server = Server(settings, sockets, first=number == 0)
+        server = Server(settings, sockets, first=number == 0 or any_died)
         asyncio.run(server.serve(ready, beat))
 
+    any_died = False  # then the one that takes the place looks after what the dead one left
+
     def died(number: int, status: int) -> None:
+        nonlocal any_died
+        any_died = True
         bus.tell(
             Trouble("workers", f"worker {number} ended with status {status}; another one takes its place")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import selectors
 import signal
@@ -13,6 +14,7 @@ from typing import Final
 
 READY: Final = b"r"
 BEAT: Final = b"b"
+PR_SET_PDEATHSIG: Final = 1
 AGAIN_SECONDS: Final = 1.0  # before a dead worker is started again
 SILENT_SECONDS: Final = 30.0  # without a beat: it hangs, and the service manager shall know
 
@@ -84,6 +86,9 @@ class Workers:
             for signum in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(signum, signal.SIG_DFL)
             self._selector.close()
+            for other in self._workers.values():
+                os.close(other.pipe)  # the others shall see it close with the supervisor
+            _die_with_parent()
             self._run(number, lambda: _tell(pipe, READY), lambda: _tell(pipe, BEAT))
             status = 0
         except BaseException:
@@ -118,6 +123,14 @@ class Workers:
             time.sleep(AGAIN_SECONDS)
             self._start(worker.number)
         return True
+
+
+def _die_with_parent() -> None:
+    """SIGTERM when the supervisor is killed: the address must be free for the next one.
+
+    Source: prctl(2), PR_SET_PDEATHSIG of <linux/prctl.h>.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _tell(pipe: int, what: bytes) -> None:

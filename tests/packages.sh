@@ -21,6 +21,22 @@ need xz xz-utils
 need bzip2 bzip2
 need lz4 lz4
 need zstd zstd
+# PostgreSQL's programs lie beside the path, one directory a version.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
+
+# `make e2e` boots guests that crash
+if [ "${1:-}" = e2e ]; then
+    need qemu-system-x86_64 qemu-system-x86
+    need kexec kexec-tools
+    need dracut dracut-core
+    [ -d /usr/lib/dracut/modules.d/40network ] || missing="$missing dracut-network"
+    need arping iputils-arping
+    need dhclient isc-dhcp-client
+    need busybox busybox
+    need cpio cpio
+    need debugfs e2fsprogs
+    need udevadm udev
+fi
 
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ]; then
@@ -41,7 +57,7 @@ if command -v apt-get >/dev/null 2>&1; then
 elif command -v dnf >/dev/null 2>&1; then
     # The same programs under Fedora's names; kdump-tools exists on Debian only, its tests say so.
     dnf install -y -q openssh-clients openssh-server lftp sshpass makedumpfile crash \
-        fence-agents-kdump libxml2 busybox ShellCheck xz bzip2 lz4 zstd
+        fence-agents-kdump libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd
 else
     echo "no apt-get and no dnf here; install:$missing" >&2
     exit 1

@@ -16,7 +16,9 @@ from receiver.failure import Failure
 from receiver.spool.manifest import Manifest, as_json, from_json
 
 HEAD: Final = "0001"  # the newest revision of migrations/
+BACKENDS: Final = ("sqlite", "postgresql")
 BUSY_SECONDS: Final = 10
+MIGRATING: Final = 0x6B64756D70  # of PostgreSQL's advisory locks, the one that we hold meanwhile: "kdump"
 
 
 class CatalogueError(Failure):
@@ -42,7 +44,17 @@ class Catalogue:
 
     def __init__(self, url: str, state: Path) -> None:
         make_directory(state)
-        self._engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        try:
+            place = sa.make_url(url)
+            if place.drivername in {"postgres", "postgresql"}:
+                place = place.set(drivername="postgresql+psycopg")
+            if place.get_backend_name() not in BACKENDS:
+                raise CatalogueError(f"{place.drivername}: no such catalogue; say {' or '.join(BACKENDS)}")
+            self._engine = sa.create_engine(place, pool_pre_ping=place.get_backend_name() != "sqlite")
+        except sa.exc.ArgumentError:
+            raise CatalogueError("`catalogue` in the settings: say postgresql://USER@HOST/DATABASE") from None
+        except ImportError as error:
+            raise CatalogueError(f"{error}; install kdump-net[postgresql]") from None
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
         try:
@@ -59,12 +71,13 @@ class Catalogue:
         from alembic.config import Config
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with locked(state):
-            if self._revision() != HEAD:
-                with self._engine.begin() as connection:
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, "head")
+        folder = str(Path(__file__).parent / "migrations")
+        config.set_main_option("script_location", folder.replace("%", "%%"))
+        with locked(state), self._engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":  # other machines may share it
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATING)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
 
     def _revision(self) -> str | None:
         with self._engine.connect() as connection:
@@ -137,7 +150,7 @@ class Catalogue:
 
 
 def _row(dump: Manifest) -> dict[str, Any]:
-    return {
+    row = {
         "id": dump.id,
         "directory": dump.directory,
         "host": dump.host,
@@ -152,13 +165,21 @@ def _row(dump: Manifest) -> dict[str, Any]:
         "bytes": sum(file.bytes for file in dump.files),
         "manifest": as_json(dump).decode(),
     }
+    return {key: _fitting(value, dumps.c[key].type) for key, value in row.items()}
+
+
+def _fitting(value: object, kind: sa.types.TypeEngine[Any]) -> object:
+    """What dumps say of themselves may be of any length and hold NULs; PostgreSQL refuses both."""
+    if isinstance(value, str) and isinstance(kind, sa.String):
+        return value.replace("\0", "")[: kind.length]
+    return value
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     # Many readers beside one writer; durability is the manifests' business, so no sync a commit.
+    connection.execute(f"pragma busy_timeout={BUSY_SECONDS * 1000}")
     connection.execute("pragma journal_mode=wal")
     connection.execute("pragma synchronous=normal")
-    connection.execute(f"pragma busy_timeout={BUSY_SECONDS * 1000}")
 
 
 def _first_line(error: Exception) -> str:

@@ -10,21 +10,19 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, TextColumn
-from rich.table import Table
 
 from receiver.catalogue.store import Query
 from receiver.dump.kind import sniff_untrusted
-from receiver.dump.verdict import judge_untrusted
 from receiver.failure import Failure
 from receiver.spool import incoming
 from receiver.spool.disk import reader
 from receiver.spool.manifest import Manifest, StoredFile
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole
@@ -35,7 +33,10 @@ COLOURS: Final = {
     "damaged": "red",
     "unknown": "dim",
 }
-_AGO = re.compile(r"(\d+)\s*(min|[smhdw])[a-z]*(?:\s+ago)?")
+_AGO = re.compile(
+    r"(\d{1,6})\s*(?:(min)(?:ute)?s?|(s)(?:ec(?:ond)?s?)?|(m)|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)"
+    r"(?:\s+ago)?"
+)
 _SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -46,14 +47,15 @@ def since(_context: click.Context, _option: click.Parameter, text: str | None) -
     now = dt.datetime.now(dt.UTC)
     found = _AGO.fullmatch(text.strip())
     if found:
-        when = now - dt.timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+        unit = next(filter(None, found.groups()[1:]))
+        when = now - dt.timedelta(seconds=min(int(found[1]) * _SECONDS[unit], now.timestamp()))
     elif text in {"today", "yesterday"}:
         midnight = dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         when = midnight - dt.timedelta(days=text == "yesterday")
     else:
         try:
             when = dt.datetime.fromisoformat(text).astimezone()
-        except ValueError:
+        except (ValueError, OverflowError):
             raise click.BadParameter(f"{text!r}: say 2h, 3d, today, or 2026-11-23[T10:00]") from None
     return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -92,6 +94,10 @@ def list_dumps(
 
 
 def _table(root: Path, found: list[Manifest]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading, justify in (
@@ -115,11 +121,11 @@ def _table(root: Path, found: list[Manifest]) -> None:
             _local(dump.date),
             escape(dump.host),
             f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            escape(_plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
+            escape(plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
             human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
             dump.id,
-            escape(_plain(dump.title or "-")),
-            escape(_plain(dump.directory)),
+            escape(plain(dump.title or "-")),
+            escape(plain(dump.directory)),
         )
     if console.is_terminal:
         console.print(table)
@@ -156,13 +162,13 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
-            click.echo(f"{label:>12}: {_plain(value)}")
+            click.echo(f"{label:>12}: {plain(value)}")
     for file in dump.files:
-        judged = f"{file.verdict}: {_plain(file.reason)}"
-        click.echo(f"{'File':>12}: {_plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
+        judged = f"{file.verdict}: {plain(file.reason)}"
+        click.echo(f"{'File':>12}: {plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
         click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
     for entry in dump.history:
-        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {_plain(entry.detail)}")
+        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {plain(entry.detail)}")
     return 0
 
 
@@ -181,13 +187,13 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
     if dump is None:
         return NO_MATCH
     directory = settings.root / dump.directory
-    with _progress(TextColumn("{task.fields[what]}")) as progress:
+    with progress_bar() as progress:
         results = [_verify(directory, file, deep, progress) for file in dump.files]
     if as_json:
         click.echo(json.dumps({"id": dump.id, "directory": dump.directory, "files": results}))
     else:
         for result in results:
-            name, reason = _plain(result["name"]), _plain(result["reason"])
+            name, reason = plain(result["name"]), plain(result["reason"])
             click.echo(f"{name}: {result['verdict']}: {reason}; sha256 {result['sha256']}")
     good = all(
         result["verdict"] in {"complete", "unknown"} and result["sha256"] != "differs" for result in results
@@ -196,6 +202,7 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
 
 
 def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -> dict[str, Any]:
+    from receiver.dump.verdict import judge_untrusted
     from receiver.spool.store import digest
 
     task = progress.add_task("verify", total=None, what=file.name)
@@ -237,9 +244,9 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
     spool = stores.open_spool(settings)
     with (
         stores.catalogue_of(settings) as catalogue,
-        Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress,
+        progress_bar() as progress,
     ):
-        task = progress.add_task("rebuild", total=None)
+        task = progress.add_task("rebuild", total=None, what="")
         count = 0
         for _ in stores.mend(spool, catalogue, time.time(), _tell_trouble, every_row=True):
             count += 1
@@ -248,12 +255,15 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
 
 
 def _tell_trouble(path: Path, error: Exception) -> None:
-    click.echo(_plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
+    click.echo(plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
-def _progress(*more: TextColumn) -> Progress:
+def progress_bar() -> Progress:
     """A bar on standard error, where that is a terminal."""
-    columns = (*Progress.get_default_columns(), *more)
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[what]}", markup=False))
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
 
@@ -311,6 +321,6 @@ def _local(stamp: str) -> str:
     return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What clients named, without anything that a terminal obeys."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

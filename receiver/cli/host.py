@@ -13,6 +13,7 @@ import click
 from receiver.cli import columns
 from receiver.failure import Failure
 from receiver.hosts.addresses import BadAddress, check_address
+from receiver.hosts.blocks import Block, check_blockable
 from receiver.hosts.identity import BadName, check_host_name
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ def host_name(_context: click.Context, _option: click.Parameter, name: str | Non
         raise click.BadParameter(str(error)) from None
 
 
+def _blockable(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    try:
+        return check_blockable(name)
+    except BadName as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def _addresses(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
     try:
         return tuple(check_address(text) for text in texts)
@@ -53,7 +61,7 @@ def _hosts(context: Context) -> HostKeys:
 
 @click.group(name="host")
 def group() -> None:
-    """Enrol, list and remove the hosts that may send dumps."""
+    """Enrol, list, remove and block the hosts that may send dumps."""
 
 
 @group.command()
@@ -126,32 +134,43 @@ def _read(source: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @click.pass_obj
 def list_hosts(context: Context, name: str | None, as_json: bool) -> int:
-    """List the enrolled hosts, or the host NAME, with their keys. None: exit status 1."""
-    hosts = [host for host in _hosts(context).hosts() if name in (None, host.name)]
-    for damage in (damage for host in hosts for damage in host.damaged):
+    """List the enrolled hosts, or the host NAME, with their keys, and who is blocked. None: exit status 1."""
+    from receiver.hosts.enrolled import Host
+
+    store = _hosts(context)
+    hosts = {host.name: host for host in store.hosts() if name in (None, host.name)}
+    blocks = {block.name: block for block in store.blocks.all() if name in (None, block.name)}
+    # A host that comes with a certificate has no keys here, but may be blocked.
+    found = [(hosts.get(each, Host(each, ())), blocks.get(each)) for each in sorted(hosts | blocks)]
+    for damage in (damage for host in hosts.values() for damage in host.damaged):
         click.echo(f"kdump-receiver: {damage}", err=True)
     if as_json:
-        click.echo(json.dumps([_document(host) for host in hosts]))
-    elif any(host.keys for host in hosts):
-        headings = ("HOST", "TYPE", "FINGERPRINT", "FROM", "ADDED", "BY", "COMMENT")
-        columns.show(headings, [_row(key) for host in hosts for key in host.keys])
+        click.echo(json.dumps([_document(host, block) for host, block in found]))
+    elif rows := [row for host, block in found for row in _rows(host, block)]:
+        columns.show(("HOST", "STATE", "TYPE", "FINGERPRINT", "FROM", "SINCE", "BY", "COMMENT"), rows)
     elif name is not None:
         click.echo(f"No host {name!r}.", err=True)
     else:
         click.echo("No hosts. Enrol one: `host add`, or `token create` and the host's `propagate`.", err=True)
-    return 0 if hosts else NO_MATCH
+    return 0 if found else NO_MATCH
 
 
-def _document(host: Host) -> dict[str, Any]:
+def _document(host: Host, block: Block | None) -> dict[str, Any]:
     keys = [{name: value for name, value in asdict(key).items() if name != "host"} for key in host.keys]
-    return {"host": host.name, "keys": keys}
+    return {"host": host.name, "blocked": asdict(block) if block else None, "keys": keys}
 
 
-def _row(key: EnrolledKey) -> tuple[str, ...]:
+def _rows(host: Host, block: Block | None) -> list[tuple[str, ...]]:
+    if block and not host.keys:
+        return [(host.name, "blocked", "-", "-", "-", block.since, "cli", block.note)]
+    return [_row(key, "blocked" if block else "valid") for key in host.keys]
+
+
+def _row(key: EnrolledKey, state: str) -> tuple[str, ...]:
     name = f"{key.host}@ADDRESS" if key.shared else key.host
     kind = f"{key.algorithm}-{key.bits}" if key.algorithm == "ssh-rsa" else key.algorithm
     places = ", ".join(key.addresses) or "anywhere"
-    return (name, kind, key.fingerprint, places, key.added, key.how, key.comment)
+    return (name, state, kind, key.fingerprint, places, key.added, key.how, key.comment)
 
 
 @group.command()
@@ -174,3 +193,29 @@ def remove(context: Context, name: str, key: str | None, as_json: bool) -> int:
     else:
         click.echo(f"No host {name!r}{' with that key' if key else ''}.", err=True)
     return 0 if gone else NO_MATCH
+
+
+@group.command()
+@click.argument("name", callback=_blockable)
+@click.option("--note", default="", help="Why; for `host list` and the log.")
+@click.pass_obj
+def block(context: Context, name: str, note: str) -> None:
+    """Shut NAME out, whatever it shows, from its next login on. `host unblock` lets it in again.
+
+    For hosts that come with a certificate, which `host remove` cannot take away, and for one
+    machine of many that share a key: HOST@ADDRESS.
+    """
+    blocked = _hosts(context).blocks.add(name, note)
+    click.echo(f"{blocked.name} is blocked. Its dumps stay.")
+
+
+@group.command()
+@click.argument("name")
+@click.pass_obj
+def unblock(context: Context, name: str) -> int:
+    """Let the blocked NAME in again. Not blocked: exit status 1."""
+    if not _hosts(context).blocks.remove(name):
+        click.echo(f"{name!r} is not blocked.", err=True)
+        return NO_MATCH
+    click.echo(f"{name} is not blocked any more.")
+    return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -12,55 +11,56 @@ from receiver import reports
 from receiver.cli import dumps
 from receiver.cli.triage import LogText, NoFile, NoLog, commands, text_file
 
-NO_MATCH: Final = 1
 
-
-def log_of_file(path: Path) -> LogText:
-    """The log in a text or in a vmcore of any kind; ``-`` is a text on standard input.
+def log_of(name: Path) -> LogText:
+    """The log in a text, in a vmcore of any kind, or in the stored dump of that ID; ``-`` is standard input.
 
     Raises:
-        NoFile: it cannot be read.
+        NoFile: there is no such file and no such dump, or it cannot be read.
         NoLog: it is neither a text nor a dump whose log has arrived.
     """
-    if str(path) == "-":
-        return text_file(path)
+    if str(name) == "-":
+        return text_file(name)
+    return LogText(found_in(name).data)
+
+
+def found_in(name: Path) -> reports.Found:
+    """As `log_of`, with where the log was found."""
     try:
-        found = reports.log_in(path)
+        found = reports.log_in(name)
+    except FileNotFoundError:
+        found = _of_dump(str(name))
     except OSError as error:
-        raise NoFile(f"{path}: {error.strerror}") from None
+        raise NoFile(f"{name}: {error.strerror}") from None
     if not found.data:
-        raise NoLog(f"{path}: no kernel log in it: {found.why or 'the file is empty'}")
-    return LogText(found.data)
+        raise NoLog(f"{name}: no kernel log in it: {found.why or 'the file is empty'}")
+    return found
 
 
-triage, explain = commands(log_of_file)
+def _of_dump(name: str) -> reports.Found:
+    settings = click.get_current_context().obj.settings
+    stored = dumps.one(settings, name)
+    if stored is None:
+        raise NoFile(f"{name}: neither a file nor the ID of a dump")
+    chosen, _ = reports.choose(reports.logs_of(settings.root / stored.directory, stored))
+    return chosen or reports.Found(b"", stored.directory, "neither its core nor a text shows one")
+
+
+triage, explain = commands(log_of)
 
 
 @click.command()
 @click.argument("dump", metavar="FILE|ID")
-@click.pass_context
-def log(ctx: click.Context, dump: str) -> int:
+def log(dump: str) -> None:
     """Print the crashed kernel's log: of a vmcore, whole, truncated or flattened, or of a stored dump.
 
     Of a dump that is just being received, too, as far as its pages are in.
     """
-    path = Path(dump)
-    if path.exists():
-        found = reports.Found(log_of_file(path).data, path.name)
-    else:
-        settings = ctx.obj.settings
-        stored = dumps.one(settings, dump)
-        if stored is None:
-            return NO_MATCH
-        chosen, _ = reports.choose(reports.logs_of(settings.root / stored.directory, stored))
-        if chosen is None:
-            raise NoLog(f"{stored.directory}: no kernel log in it, neither in a core nor as a text")
-        found = chosen
+    found = found_in(Path(dump))
     sys.stdout.buffer.write(_plain(found.data) if sys.stdout.isatty() else found.data)
     sys.stdout.flush()
     if found.why:
         click.echo(f"({found.source}: not whole: {found.why})", err=True)
-    return 0
 
 
 def _plain(data: bytes) -> bytes:

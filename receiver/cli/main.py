@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
+from typing import Final
 
 import click
 
-from receiver.cli import config, dumps, host, log, token
 from receiver.cli.context import Context
 from receiver.settings import load
 
+# Where each verb lives: only the one that is asked for is loaded, `list` shall answer at once.
+_VERBS: Final = {
+    "list": "dumps:list_dumps",
+    "info": "dumps:info",
+    "verify": "dumps:verify",
+    "rebuild": "dumps:rebuild",
+    "log": "log:log",
+    "triage": "log:triage",
+    "explain": "log:explain",
+    "groups": "groups:list_groups",
+    "group": "groups:show_group",
+    "diff": "groups:compare",
+    "regroup": "groups:regroup",
+    "host": "host:group",
+    "token": "token:group",
+    "config": "config:group",
+}
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+class Verbs(click.Group):
+    """A group whose verbs are loaded when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_VERBS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _VERBS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"receiver.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="Settings file. [/etc/kdump-net/receiver.toml]"
 )
@@ -27,7 +60,9 @@ def group(ctx: click.Context, file: Path | None, root: Path | None) -> None:
     os.umask(0o077)  # what we write is ours alone; dumps hold the memory of machines
     ctx.obj = Context(load(file, root=root), file)
     if ctx.invoked_subcommand is None:
-        ctx.invoke(dumps.list_dumps)
+        from receiver.cli.dumps import list_dumps
+
+        ctx.invoke(list_dumps)
 
 
 @group.command()
@@ -43,15 +78,3 @@ def serve(context: Context, listen: tuple[str, ...]) -> int:
     from receiver import run  # asyncssh and the rest take a while to load; `list` need not wait for them
 
     return run.serve(context.settings, listen)
-
-
-group.add_command(dumps.list_dumps)
-group.add_command(dumps.info)
-group.add_command(dumps.verify)
-group.add_command(dumps.rebuild)
-group.add_command(log.log)
-group.add_command(log.triage)
-group.add_command(log.explain)
-group.add_command(host.group)
-group.add_command(token.group)
-group.add_command(config.group)

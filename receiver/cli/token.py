@@ -91,8 +91,8 @@ def _how_to_use(token: Token, port: int) -> str:
         )
     return f"""
 This password lets {who}: {times}, until {token.expires}.
-It is not shown again. With this server in kdump's configuration (`ssh kdump@{collector}`; any user name does),
-run there as root, and type it where ssh asks for a password:
+It is not shown again. With this server in kdump's configuration (`ssh kdump@{collector}`;
+any user name does), run there as root, and type it where ssh asks for a password:
 
   RHEL 7 and later, Fedora    kdumpctl propagate
   RHEL 5 and 6                service kdump propagate

@@ -94,7 +94,7 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
     def triage(file: Path, table: Path | None, as_json: bool) -> None:
         """Say why a kernel crashed: class, function, module, kernel, signature, and the lines that tell.
 
-        FILE is a kernel log, - standard input.
+        FILE is a kernel log, a vmcore of any kind, the ID of a stored dump, or - for a log on standard input.
         """
         told = answer(file, table)
         if as_json:

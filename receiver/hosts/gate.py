@@ -22,15 +22,19 @@ def judge(
 ) -> Shown | Denied:
     """Whose the key or certificate `blob` is, from `peer` at `now` (seconds since 1970).
 
-    Reads at most one file. That the client has the private half is still to be proved.
+    Reads one file and looks for a block. That the client has the private half is still to be proved.
     """
     if is_certificate(blob):
         if authorities is None:
             return Denied("a certificate, and the settings name no `user_ca`")
-        return authorities.decide(blob, peer, now)
-    try:
-        key = decode_untrusted(blob)
-    except KeyRefused as refused:
-        return Denied(str(refused))
-    found = hosts.find(key.fingerprint, peer)
+        shown = authorities.decide(blob, peer, now)
+        if isinstance(shown, Denied):
+            return shown
+        key, found = shown.key, hosts.unless_blocked(shown.identity)
+    else:
+        try:
+            key = decode_untrusted(blob)
+        except KeyRefused as refused:
+            return Denied(str(refused))
+        found = hosts.find(key.fingerprint, peer)
     return found if isinstance(found, Denied) else Shown(key, found)

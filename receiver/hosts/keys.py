@@ -2,6 +2,7 @@
 
     hosts/by-name/NAME/HEX.json     a key of the host NAME; HEX is the key's SHA-256
     hosts/by-key/HEX.json           a symbolic link to it, which makes the key valid
+    hosts/blocked/NAME.json         nobody of that name comes in, see receiver.hosts.blocks
 
 A login follows one link, however many hosts there are. A key belongs to one host because its
 link has one target. The link is made last and goes first: a crash in between leaves a key that
@@ -21,6 +22,7 @@ import asyncssh
 
 from receiver.durable import locked, sync_directory
 from receiver.hosts.addresses import check_address, comes_from
+from receiver.hosts.blocks import Blocks
 from receiver.hosts.enrolled import Added, EnrolledKey, Host, entry, file_name, fingerprint_of, load
 from receiver.hosts.identity import UNKNOWN_PEER, BadName, Denied, Identity, check_host_name
 from receiver.hosts.public_key import KeyRefused, PublicKey, check_strength, parse_untrusted
@@ -41,9 +43,13 @@ class HostKeys:
         self._directory = state / "hosts"
         self._by_name = open_directory(self._directory / "by-name")
         self._by_key = open_directory(self._directory / "by-key")
+        self.blocks = Blocks(self._directory / "blocked")
 
     def find(self, key: asyncssh.SSHKey | str, peer: str) -> Identity | Denied:
-        """Whose key (or fingerprint) it is, when it comes from `peer`. Reads one file."""
+        """Whose key (or fingerprint) it is, when it comes from `peer`.
+
+        Reads one file, however many hosts there are, and looks for a block by name.
+        """
         fingerprint = key if isinstance(key, str) else key.get_fingerprint()
         host = self.owner(fingerprint)
         if host is None:
@@ -55,10 +61,17 @@ class HostKeys:
         if enrolled.addresses and not comes_from(peer, enrolled.addresses):
             return Denied(f"{host}'s key {fingerprint} may not come from {peer}")
         if not enrolled.shared:
-            return Identity(host, host, "key", peer, fingerprint)
+            return self.unless_blocked(Identity(host, host, "key", peer, fingerprint))
         if peer == UNKNOWN_PEER:
             return Denied(f"{host}'s key {fingerprint} is shared, and the peer's address is not known")
-        return Identity(f"{host}@{peer}", host, "key", peer, fingerprint)
+        return self.unless_blocked(Identity(f"{host}@{peer}", host, "key", peer, fingerprint))
+
+    def unless_blocked(self, identity: Identity) -> Identity | Denied:
+        """`identity`, if neither its host nor its own name is blocked."""
+        block = self.blocks.of(identity.host, identity.name)
+        if block is None:
+            return identity
+        return Denied(f"{block.name} is blocked since {block.since}: {block.note}".rstrip(": "))
 
     def owner(self, fingerprint: str) -> str | None:
         """The host that has this key, if any."""

@@ -146,6 +146,9 @@ class Tokens:
             if None not in owners and usable.host in (None, *owners) and len(owners) == 1:
                 return self._known_already(keys, peer)
             host = usable.host or self._free_name(peer)
+            block = self._hosts.blocks.of(host, usable.host or peer)
+            if block is not None:
+                raise KeyRefused(f"{block.name} is blocked; only the collector's operator can change that")
             self._spend(identifier, now)  # first: a crash costs a use, it never gives one away
             try:
                 added = self._hosts.enrol(host, keys, how=f"token {identifier}")

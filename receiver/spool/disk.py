@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from receiver.dump.flattened import WriteAt
@@ -18,23 +19,25 @@ _SYNC_FILE_RANGE: Final = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_
 def write_all(fd: int, writes: Iterable[WriteAt]) -> list[tuple[int, int]]:
     """Do `writes` in their order; return what was written as (offset, bytes), runs joined.
 
-    Raises OSError as pwritev(2) does; what came before it is written.
+    Raises OSError as pwritev(2) does, and what `writes` raises; what came before it is written.
     """
     done: list[tuple[int, int]] = []
     run: list[memoryview] = []
     start = end = 0
-    for offset, data in writes:
-        if run and (offset != end or len(run) == IOV_MAX):
+    try:
+        for offset, data in writes:
+            if run and (offset != end or len(run) == IOV_MAX):
+                full, run = run, []
+                _write_run(fd, full, start)
+                done.append((start, end - start))
+            if not run:
+                start = end = offset
+            run.append(data)
+            end += len(data)
+    finally:
+        if run:
             _write_run(fd, run, start)
             done.append((start, end - start))
-            run = []
-        if not run:
-            start = end = offset
-        run.append(data)
-        end += len(data)
-    if run:
-        _write_run(fd, run, start)
-        done.append((start, end - start))
     return done
 
 
@@ -54,10 +57,15 @@ def start_writeback(fd: int) -> None:
         _SYNC_FILE_RANGE(fd, ctypes.c_int64(0), ctypes.c_int64(0), SYNC_FILE_RANGE_WRITE)
 
 
-def free_bytes(fd: int) -> int:
-    """What is left on the file system of `fd`."""
+def fitting(fd: int, writes: Iterable[WriteAt], floor_bytes: int) -> Iterator[WriteAt]:
+    """`writes` as long as they leave `floor_bytes` of the file system free; then ENOSPC as OSError."""
     status = os.fstatvfs(fd)
-    return status.f_bavail * status.f_frsize if status.f_blocks else sys.maxsize  # some say nothing
+    room = status.f_bavail * status.f_frsize - floor_bytes if status.f_blocks else sys.maxsize
+    for write in writes:
+        room -= len(write.data)
+        if room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        yield write
 
 
 def reader(fd: int) -> Callable[[int, int], bytes]:

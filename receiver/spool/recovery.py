@@ -51,14 +51,14 @@ def mend(spool: Spool, directory: Path, now: float) -> Mended | None:
             if known is None and dead:
                 known = adopt(directory, now)
                 spool.write(known)
-            _drop_leftovers(directory)
-        if known is None:
-            return None
-        tidied = []
+        mended = Mended(known) if known else None
         for path, fd in dead:
-            known, file = _store(spool, known, path, fd, now)
-            tidied.append(file)
-        return Mended(known, tuple(tidied))
+            if mended is not None:
+                dump, file = _store(spool, mended.dump, path, fd, now)
+                mended = Mended(dump, (*mended.tidied, file))
+    with spool.changing(directory.name):
+        _drop_leftovers(directory)
+    return mended
 
 
 def _dead(directory: Path, stack: ExitStack) -> Iterator[tuple[Path, int]]:

@@ -7,7 +7,6 @@ the throughput to the interpreter lock.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -25,7 +24,7 @@ from receiver.dump.progress import Progress
 from receiver.dump.stream import Intake
 from receiver.spool import incoming
 from receiver.spool.clock import iso
-from receiver.spool.disk import free_bytes, reader, start_writeback, write_all
+from receiver.spool.disk import fitting, reader, start_writeback, write_all
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
@@ -81,7 +80,8 @@ class Upload:
         self._dirty = 0  # bytes written since the kernel was last told to write them out
         self._intake = Intake(limit_bytes)
         self._sha256 = hashlib.sha256()
-        self._progress: Progress | None = None
+        self._progress = Progress()
+        self._seen = False  # the headers, as far as they say what this is
         self._facts = Facts()
         self._broken: str | None = None
         self._malformed = False
@@ -118,9 +118,7 @@ class Upload:
 
     def _put(self, writes: Iterator[WriteAt]) -> None:
         try:
-            if free_bytes(self._fd) < FLOOR:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            done = write_all(self._fd, writes)
+            done = write_all(self._fd, fitting(self._fd, writes, FLOOR))
         except OSError as error:
             self._broken = os.strerror(error.errno or 0)
             raise Broken(self._broken, error.errno) from None
@@ -131,11 +129,10 @@ class Upload:
         if self._dirty >= WRITEBACK:
             self._dirty = 0
             start_writeback(self._fd)
-        if self._progress is None and self._intake.size >= HEADERS:
-            self._progress = Progress()
+        self._progress.observe_many(done)
+        if not self._seen and self._intake.size >= HEADERS:
+            self._seen = True
             self._noted = 0.0  # what the headers say is worth a note at once
-        if self._progress is not None:
-            self._progress.observe_many(done)
 
     def finish(self, broken: str | None = None, *, requested: Sequence[str] = ()) -> Stored:
         """No more bytes come (`broken` says why, if they should have): judge, store, and only then return.
@@ -189,7 +186,7 @@ class Upload:
         self._noted = now
         estimate = None
         read = reader(self._fd)
-        if self._progress is not None:
+        if self._seen:
             estimate = self._progress.estimate(read)
             if self._facts.kernel_release is None:
                 self._facts = facts_untrusted(read, sniff_untrusted(read(0, 4096)))

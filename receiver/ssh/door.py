@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import asyncssh
 
@@ -28,6 +31,8 @@ from receiver.wire.paths import ClientPath
 
 T = TypeVar("T")
 
+UPLOADS_OF_HOST: Final = 256  # under way at once, so that one host cannot take every open file
+
 
 @dataclass
 class Door:
@@ -44,12 +49,29 @@ class Door:
     executor: Executor
     record: Callable[[Manifest], None]  # tells the catalogue; runs in a thread
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
+    peers: Counter[str] = field(default_factory=Counter)  # connections of each address
     uploads: set[Reception] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
     stored: asyncio.Queue[Stored] = field(default_factory=asyncio.Queue)  # for what no client waits for
 
     def __post_init__(self) -> None:
         self.idle.set()
+
+    def come(self, connection: asyncssh.SSHServerConnection, peer: str) -> bool:
+        """One more connection; False where `peer` alone would keep too many of the others out."""
+        if self.peers[peer] >= max(1, self.settings.max_connections // 2):
+            return False
+        self.connections.add(connection)
+        self.peers[peer] += 1
+        return True
+
+    def gone(self, connection: asyncssh.SSHServerConnection, peer: str) -> None:
+        """The connection is over, if it ever began."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.peers[peer] -= 1
+            if not self.peers[peer]:
+                del self.peers[peer]
 
     def begun(self, reception: Reception) -> None:
         """One more upload is under way."""
@@ -112,7 +134,13 @@ class Reception:
         resume: Callable[[], None],
         expected_bytes: int = 0,
     ) -> Reception:
-        """Start it. Raises OSError as View.begin does."""
+        """Start it.
+
+        Raises:
+            OSError: as View.begin does; EMFILE where the host has too many under way.
+        """
+        if sum(other.host == view.owner.name for other in door.uploads) >= UPLOADS_OF_HOST:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         def work() -> Upload:
             upload = view.begin(path, tool, expected_bytes=expected_bytes)
@@ -126,6 +154,11 @@ class Reception:
         reception = cls(door, view, path, Feed(upload, door.executor, pause, resume))
         door.begun(reception)
         return reception
+
+    @property
+    def host(self) -> str:
+        """The identity that sends."""
+        return self._view.owner.name
 
     @property
     def broken(self) -> asyncio.Future[Broken]:

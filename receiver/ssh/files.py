@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import posixpath
 from collections.abc import Callable
 from typing import Final, NoReturn, TypeVar
@@ -25,6 +26,7 @@ from receiver.wire.refused import Refused, printable
 
 T = TypeVar("T")
 
+OPEN_FILES: Final = 8  # at once in one session; clients have one
 WINDOW: Final = 4 << 20  # bytes that may arrive ahead of a gap; clients keep at most 2 MB under way
 AUTHORIZED_KEYS: Final = (".ssh", "authorized_keys")
 
@@ -121,6 +123,7 @@ class Files(asyncssh.SFTPServer):
         self.identity = identity
         self.banner = banner(channel)
         self.view = door.view(identity)
+        self._opened = 0
         self.input_over = False  # the session sets it: what is still open then was not closed by the client
 
     def exit(self) -> None:
@@ -140,6 +143,13 @@ class Files(asyncssh.SFTPServer):
 
     async def _open(self, raw: bytes, *, version: int, writing: bool) -> object:
         path = self._path(raw, "open")
+        if self._opened >= OPEN_FILES:
+            _fail(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        opened = await self._file(path, version=version, writing=writing)
+        self._opened += 1
+        return opened
+
+    async def _file(self, path: ClientPath, *, version: int, writing: bool) -> object:
         if self.identity.how == "token":
             if path.parts[-2:] != AUTHORIZED_KEYS:
                 self._refuse("open", path, "a token only enrols a key; log in with that key to send dumps")
@@ -167,6 +177,7 @@ class Files(asyncssh.SFTPServer):
         raise asyncssh.SFTPPermissionDenied("dumps are not read back")
 
     async def close(self, file_obj: object) -> None:
+        self._opened -= 1
         if isinstance(file_obj, Incoming):
             try:
                 await file_obj.close(cut=self.input_over)

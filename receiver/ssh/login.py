@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from receiver.ssh.session import Session
 from receiver.wire.refused import printable
 
 PASSWORD_TRIES: Final = 3  # of one connection
+SESSIONS: Final = 10  # open at once on one connection, as many as sshd allows
 KEY_TRIES: Final = 40  # of one connection; a client asks twice for each key, and agents hold many
 
 
@@ -30,6 +32,9 @@ class Login(asyncssh.SSHServer):
         self._candidate: Identity | None = None  # whose the key is that is being proved
         self._tries = 0
         self._keys = 0
+        self._sessions = 0
+        self._busy = 0  # of them have said what they want
+        self._resting: asyncio.TimerHandle | None = None  # while nothing is asked for
         self._connection: asyncssh.SSHServerConnection
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -39,11 +44,13 @@ class Login(asyncssh.SSHServer):
         if len(self._door.connections) >= self._door.settings.max_connections:
             self._refused("-", "too many connections at once (max_connections)")
             conn.abort()
-            return
-        self._door.connections.add(conn)
+        elif not self._door.come(conn, self._peer):
+            self._refused("-", "too many connections at once from there (half of max_connections)")
+            conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.connections.discard(self._connection)
+        self._door.gone(self._connection, self._peer)
+        self._stir()
 
     def begin_auth(self, username: str) -> bool:
         # SUSE's ssh:// URLs with a password arrive as `user:password`: what follows the colon is not logged.
@@ -54,6 +61,7 @@ class Login(asyncssh.SSHServer):
         identity = self._identity
         if identity is not None:
             self._door.bus.tell(LoginAccepted(identity.name, self._peer, identity.how, identity.detail))
+        self._rest()
 
     def public_key_auth_supported(self) -> bool:
         return True
@@ -93,6 +101,11 @@ class Login(asyncssh.SSHServer):
             if self._tries == PASSWORD_TRIES + 1:
                 self._refused("token", f"more than {PASSWORD_TRIES} passwords in one connection")
             return False
+        if not password:
+            # ssh without a terminal gives these when its key is refused. They guess nothing, and shall
+            # not keep the host's `propagate` waiting.
+            self._refused("token", "an empty password")
+            return False
         wait = self._door.passwords.attempt(self._peer, now)
         if wait > 0:
             self._refused("token", f"too many wrong passwords, again in {wait:.0f} s")
@@ -112,9 +125,34 @@ class Login(asyncssh.SSHServer):
         return True
 
     def session_requested(self) -> Session | bool:
-        if self._identity is None:
+        if self._identity is None or self._sessions >= SESSIONS:
             return False
-        return Session(self._door, self._identity)
+        self._sessions += 1
+        return Session(self._door, self._identity, started=self._session_started, ended=self._session_ended)
+
+    def _session_started(self) -> None:
+        self._busy += 1
+        self._stir()
+
+    def _session_ended(self, was_started: bool) -> None:
+        self._sessions -= 1
+        self._busy -= was_started
+        if was_started and not self._busy:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is being done for the client: it may not stay for ever."""
+        self._stir()
+        loop = asyncio.get_running_loop()
+        self._resting = loop.call_later(self._door.settings.silence_seconds, self._leave)
+
+    def _stir(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+
+    def _leave(self) -> None:
+        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, "nothing was asked for")
 
     def _refused(self, how: str, reason: str) -> None:
         self._door.bus.tell(LoginRefused(self._peer, self._user, how, reason))

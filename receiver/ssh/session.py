@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import asyncssh
 from asyncssh.channel import SSHChannel
@@ -23,9 +24,18 @@ SFTP_VERSION = 6  # lftp asks for it; OpenSSH and kdumptool for 3
 class Session(asyncssh.SSHServerSession[bytes]):
     """Becomes a command, SFTP, or a refusal."""
 
-    def __init__(self, door: Door, identity: Identity) -> None:
+    def __init__(
+        self, door: Door, identity: Identity, started: Callable[[], None], ended: Callable[[bool], None]
+    ) -> None:
+        """`started` is called when the client has said what it wants, `ended` when the channel is closed.
+
+        `ended` is told whether the client ever said it.
+        """
         self._door = door
         self._identity = identity
+        self._tell_started = started
+        self._was_started = False
+        self._tell_ended = ended
         self._channel: asyncssh.SSHServerChannel[bytes]
         self._command: Command | None = None
         self._sftp: SSHServerStreamSession[bytes] | None = None
@@ -55,6 +65,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         return self._files
 
     def session_started(self) -> None:
+        self._was_started = True
+        self._tell_started()
         if self._sftp is not None:
             self._sftp.session_started()
         elif self._command is not None:
@@ -84,6 +96,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._tell_ended(self._was_started)
         if self._command is not None:
             self._command.input.end(f"connection lost: {exc}" if exc else "connection closed by the client")
         if self._sftp is not None:

@@ -102,7 +102,7 @@ def test_events_are_lines_or_json(fence: Fence) -> None:
 
 def test_events_follow(fence: Fence) -> None:
     """What comes is there when it comes; Ctrl-C ends it."""
-    command = [PROGRAM, "events", "--follow", "--json", "--since", "0", "--socket", fence.socket]
+    command = [str(PROGRAM), "events", "--follow", "--json", "--since", "0", "--socket", str(fence.socket)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
         assert json.loads(follower.stdout.readline())["type"].endswith("daemon.started")

@@ -272,8 +272,15 @@ def test_a_second_daemon_on_the_same_state_is_refused(fence: Fence, tmp_path: Pa
     """One line, and the status says what kind of trouble it is."""
 
     def second(state: Path, listen: str) -> subprocess.CompletedProcess[str]:
-        command = [PROGRAM, "serve", "--config", fence.config, "--socket", tmp_path / "other.sock"]
-        command += ["--state-dir", state, "--listen", listen]
+        command = [
+            str(PROGRAM),
+            "serve",
+            "--config",
+            str(fence.config),
+            "--socket",
+            str(tmp_path / "other.sock"),
+        ]
+        command += ["--state-dir", str(state), "--listen", listen]
         return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
 
     done = second(fence.directory / "state", "127.0.0.1:0")

@@ -194,6 +194,8 @@ def test_plain_keys_and_certificates_come_in_by_one_gate(
         assert isinstance(shown, Shown)
         assert shown.identity.name == name
         assert shown.key.blob == plain
+    hosts.blocks.add("web01", "stolen")
+    assert "web01 is blocked since" in str(judge(certificate, PEER, now, hosts, authorities))
     assert "no `user_ca`" in str(judge(certificate, PEER, now, hosts, None))
     assert isinstance(judge(blob(public(directory / "rsa")), PEER, now, hosts, authorities), Denied)
     assert isinstance(judge(b"", PEER, now, hosts, authorities), Denied)

@@ -54,8 +54,8 @@ def test_a_host_is_added_listed_and_removed(run: Run, keys: Keys) -> None:
     status, said, _ = run("host", "list")
     assert status == 0
     heading, row = said.splitlines()
-    assert heading.split() == ["HOST", "TYPE", "FINGERPRINT", "FROM", "ADDED", "BY", "COMMENT"]
-    assert row.split()[:4] == ["web01", "ssh-ed25519", key.fingerprint, "10.0.0.0/24"]
+    assert heading.split() == ["HOST", "STATE", "TYPE", "FINGERPRINT", "FROM", "SINCE", "BY", "COMMENT"]
+    assert row.split()[:5] == ["web01", "valid", "ssh-ed25519", key.fingerprint, "10.0.0.0/24"]
     assert run("host", "list", "db01") == (1, "", "No host 'db01'.\n")
     status, said, _ = run("host", "remove", "web01")
     assert (status, said) == (0, f"web01 may not use {key.fingerprint} any more. Its dumps stay.\n")
@@ -110,6 +110,8 @@ def test_what_happens_to_keys_that_were_there_is_said(run: Run, keys: Keys) -> N
         ),
         (("host", "add", "web01", "--key", "-"), 65, "kdump-receiver: there is no public key"),
         (("host", "add", "web01", "--key", "/nowhere.pub"), 66, "/nowhere.pub: No such file or directory"),
+        (("host", "block", "fleet@db01"), 2, "an IP address is wanted behind the @"),
+        (("host", "unblock", "../x"), 1, "'../x' is not blocked"),
         (("token", "create", "--expires", "soon"), 2, "'soon': say 30m, 12h, 7d or 4w"),
         (("token", "create", "--expires", "99999w"), 2, "ten years at most"),
         (("token", "create", "--uses", "0"), 2, "0 is not in the range"),
@@ -185,6 +187,23 @@ def test_a_token_is_revoked_by_its_id_or_its_text(run: Run, whole: bool) -> None
     status, said, _ = run("token", "revoke", made["token"] if whole else made["id"])
     assert (status, said) == (0, f"Token {made['id']} is revoked. Keys that it enrolled stay valid.\n")
     assert run("token", "list")[0] == 1
+
+
+def test_hosts_are_blocked_and_let_in_again(run: Run, keys: Keys) -> None:
+    """Listed with the reason, also when they have no key here."""
+    run("host", "add", "web01", "--key", "-", stdin=keys.ed25519)
+    assert run("host", "block", "web01", "--note", "stolen")[:2] == (0, "web01 is blocked. Its dumps stay.\n")
+    assert run("host", "block", "fleet@::ffff:10.0.0.7")[1] == "fleet@10.0.0.7 is blocked. Its dumps stay.\n"
+    _, said, _ = run("host", "list")
+    assert [row.split()[:2] for row in said.splitlines()[1:]] == [
+        ["fleet@10.0.0.7", "blocked"],
+        ["web01", "blocked"],
+    ]
+    fleet, web = documents(run("host", "list", "--json")[1])
+    assert (fleet["keys"], web["blocked"]["note"]) == ([], "stolen")
+    assert run("host", "unblock", "web01")[0] == 0
+    assert run("host", "unblock", "web01") == (1, "", "'web01' is not blocked.\n")
+    assert documents(run("host", "list", "web01", "--json")[1])[0]["blocked"] is None
 
 
 def test_a_terminal_gets_a_table(run: Run, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:

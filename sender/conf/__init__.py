@@ -1,0 +1,1 @@
+"""kdump.conf: what it says (grammar), what may be said (options), what it means (model)."""

@@ -1,0 +1,24 @@
+"""A Debian whose kdump-tools nobody touched dumps to our receiver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.machine import CACHE, run_qemu
+from tests.e2e.server import receiver
+from tests.e2e.stock_guest import disk, stock_argv
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_unmodified_kdump_tools_dump_to_our_receiver(tmp_path: Path) -> None:
+    """SSH= and SSH_KEY= of /etc/default/kdump-tools, as its documentation says, and nothing else."""
+    with receiver(tmp_path / "receiver", "debian-stock") as ours:
+        image = disk(tmp_path / "stock.img", "kdump@10.0.2.2", ours.port, ours.key)
+        (CACHE / "last").mkdir(parents=True, exist_ok=True)
+        run = run_qemu(stock_argv(image), CACHE / "last/stock-receiver.log", 900)
+        dumps = ours.dumps()
+    assert [dump["verdict"] for dump in dumps] == ["complete"], run.text[-3000:]
+    assert dumps[0]["host"] == "debian-stock"
