@@ -86,7 +86,7 @@ def test_a_message_before_the_question_is_kept(start: Start, serving: Serving) -
 
 def test_a_message_during_the_question_is_the_answer(start: Start, serving: Serving) -> None:
     """Two questions at once for one node, and one for another, which stays without."""
-    silent = start("-n", "n3", "-t", "3", "--socket", serving.socket)
+    silent = start("-n", "n3", "-t", "2", "--socket", serving.socket)
     agents = [start("-n", "n1,127.0.0.1", "--socket", serving.socket) for _ in range(2)]
     for agent in (silent, *agents):
         agent.heard("waiting")
