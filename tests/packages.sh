@@ -57,8 +57,7 @@ if command -v apt-get >/dev/null 2>&1; then
 elif command -v dnf >/dev/null 2>&1; then
     # The same programs under Fedora's names; kdump-tools exists on Debian only, its tests say so.
     dnf install -y -q openssh-clients openssh-server lftp sshpass makedumpfile crash \
-        fence-agents-kdump libxml2 busybox ShellCheck xz bzip2 lz4 zstd
-        fence-agents-kdump ShellCheck postgresql-server xz bzip2 lz4 zstd
+        fence-agents-kdump libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd
 else
     echo "no apt-get and no dnf here; install:$missing" >&2
     exit 1
