@@ -118,10 +118,13 @@ class View:
         """Start to receive a file; the dump begins with its first one.
 
         Raises:
-            OSError: ENOSPC, EFBIG, EDQUOT before a byte is taken; EISDIR where a directory is named.
+            OSError: ENOSPC, EFBIG, EDQUOT before a byte is taken; EISDIR where a directory is named,
+                ENOTDIR where a file is used as one.
         """
         if path.trailing_slash or not path.parts or self._is_plain_directory(path):
             raise _error(errno.EISDIR)
+        if self.find(path.parent):
+            raise _error(errno.ENOTDIR)
         self._admit(expected_bytes)
         dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()), self._heard)
         if len(dump.files) >= attempts.FILES_MAX:
