@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from receiver.catalogue.schema import dumps
 from receiver.durable import locked, make_directory
@@ -144,8 +144,9 @@ class Catalogue:
         self._engine.dispose()
 
     def _upsert(self, row: dict[str, Any]) -> Any:
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(dumps).values(row)
+        # Each dialect takes a while to load; the engine has loaded its own.
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
+        statement = dialect.insert(dumps).values(row)
         return statement.on_conflict_do_update(
             index_elements=["id"], set_={k: v for k, v in row.items() if k != "id"}
         )
