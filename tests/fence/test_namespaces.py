@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.fence import C_SENDER, SECONDS, Fence
+from tests.rig.c_pair import C_SENDER, WHY_NOT
+from tests.rig.fence import SECONDS, Fence
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not C_SENDER.exists(), reason=f"needs root for `ip netns`, and {C_SENDER}"
+    os.geteuid() != 0 or WHY_NOT is not None, reason=WHY_NOT or "needs root for `ip netns`"
 )
 SEND = """
 import socket, sys
