@@ -8,37 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from fnmatch import fnmatchcase
-from typing import Protocol
 
 import trio
 
 from fence.cloud import Stored, cloud_event
 from fence.events import GRADES, Grade
 from fence.journal import Journal
+from fence.program import ProgramTarget
 from fence.settings import Program, Push, Webhook
+from fence.target import Failed, Target
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)  # the last one again and again
 PAGE = 100
 
 log = logging.getLogger("kdump-fence")
-
-
-class Failed(Exception):
-    """The target did not take the event. ``final``: nor will it, however often it is tried."""
-
-    def __init__(self, reason: str, *, final: bool = False) -> None:
-        super().__init__(reason)
-        self.final = final
-
-
-class Target(Protocol):
-    """Takes a CloudEvent; raises Failed."""
-
-    async def __call__(self, stored: Stored, event: str) -> None: ...
 
 
 class Pusher:
@@ -114,39 +100,6 @@ class Pusher:
         self.given_up += 1
         about = (json.dumps(self.name), stored.id, stored.kind, json.dumps(reason))
         log.warning("push.given-up target=%s event=%d kind=%s reason=%s", *about)
-
-
-class ProgramTarget:
-    """Runs a program: the CloudEvent on its stdin, the most useful of it in its environment."""
-
-    def __init__(self, settings: Program) -> None:
-        self._settings = settings
-
-    async def __call__(self, stored: Stored, event: str) -> None:
-        """Raises Failed where it cannot be run, ends with another status than 0, or takes too long."""
-        data = json.loads(stored.data)
-        environment = {
-            "KDUMP_FENCE_ID": str(stored.id),
-            "KDUMP_FENCE_EVENT": stored.kind,
-            "KDUMP_FENCE_NODE": stored.node or "",
-            "KDUMP_FENCE_GRADE": str(data.get("grade", "")),
-            "KDUMP_FENCE_STATE": str(data.get("state", "")),
-        }
-        with trio.move_on_after(self._settings.timeout_seconds) as limit:
-            try:
-                done = await trio.run_process(
-                    list(self._settings.argv),
-                    stdin=event.encode(),
-                    stdout=2,  # ours is for the ready line
-                    check=False,
-                    env=os.environ | environment,
-                )
-            except OSError as error:
-                raise Failed(f"{self._settings.argv[0]}: {error.strerror}") from None
-        if limit.cancelled_caught:
-            raise Failed(f"{self._settings.argv[0]} took longer than {self._settings.timeout_seconds:g} s")
-        if done.returncode:
-            raise Failed(f"{self._settings.argv[0]} ended with {done.returncode}")
 
 
 def consumer(settings: Push) -> str:

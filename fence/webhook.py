@@ -10,8 +10,8 @@ import httpx
 import trio
 
 from fence.cloud import Stored
-from fence.push import Failed, Target
 from fence.settings import Webhook
+from fence.target import Failed, Target
 
 AGAIN = frozenset({408, 425, 429})  # of 4xx: not the event's fault
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from fence.message import BIG, LITTLE, Message, Phase, encode
-from tests.rig.fence import C_SENDER, PROGRAM, SECONDS, Fence
+from tests.rig.c_pair import C_SENDER, WHY_NOT
+from tests.rig.fence import PROGRAM, SECONDS, Fence
 
 KEY = b"k" * 32
 NODES = f"""
@@ -31,7 +32,7 @@ addresses = ["127.0.0.3"]
 off_grade = "signed"
 keys = ["{(b"3" * 32).hex()}"]
 """
-C = pytest.mark.skipif(not C_SENDER.exists(), reason=f"{C_SENDER} is not here")
+C = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_sigterm_answers_who_waits_and_ends_clean(fence: Fence) -> None:
     thread, answers = ask(fence, "n1")
     started = time.monotonic()
     assert fence.stop() == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     thread.join()
     assert (answers[0]["status"], answers[0]["error"]) == (
         503,

@@ -18,7 +18,6 @@ import httpx
 import trio
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "kdump-fence"
-C_SENDER = Path("/usr/libexec/fence-agents/fence_kdump_send")
 SECONDS = 30  # that any one thing may take
 
 
