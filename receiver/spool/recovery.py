@@ -14,7 +14,7 @@ from receiver.dump.facts import Facts, facts_untrusted
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import WRAPPERS
 from receiver.durable import locked, make_directory
-from receiver.spool import attempts, incoming, manifest, store
+from receiver.spool import attempts, incoming, manifest, parts, store
 from receiver.spool.clock import iso
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool
@@ -203,7 +203,7 @@ def _matched(directory: Path, known: Manifest, now: float) -> Manifest:
         with open(directory / core.name, "rb") as opened:
             read = reader(opened.fileno())
             facts = facts_untrusted(read, sniff_untrusted(read(0, 4096)))
-    return store.summed_up(matched, core, facts)
+    return parts.together(directory, store.summed_up(matched, core, facts))
 
 
 def _orphaned_notes(directory: Path) -> dict[int, Incoming]:
