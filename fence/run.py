@@ -118,6 +118,7 @@ class Runner:
                 inner.start_soon(self.daemon.waits.run)
                 nodes = len(self.daemon.table.members)
                 self.journal.record([DaemonStarted(version=our_version(), nodes=nodes, clean=self._clean)])
+                await self.journal.flush()  # who is told that it runs can read when it began
                 self._ready()
                 calm_collector()
                 inner.start_soon(self._watch)
