@@ -119,8 +119,7 @@ class Daemon:
                 if answer.off or self.stopping or trio.current_time() >= deadline:
                     break
                 with trio.move_on_at(deadline):
-                    await wait.bell.wait()
-                wait.bell = trio.Event()
+                    await wait.wait()
         self.decisions[answer.off] += 1
         self.journal.record([answer])
         return answer

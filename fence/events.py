@@ -22,9 +22,10 @@ class Grade(IntEnum):
     SAVED = 5  # the receiver has the whole dump
 
     def __str__(self) -> str:
-        return self.name.lower().replace("_", "-")
+        return GRADE_NAMES[self]
 
 
+GRADE_NAMES = tuple(name.lower().replace("_", "-") for name in Grade.__members__)
 GRADES = {str(grade): grade for grade in Grade}
 
 

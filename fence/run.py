@@ -20,7 +20,7 @@ from fence.api import Shell, application
 from fence.daemon import Daemon
 from fence.events import DaemonReloaded, DaemonStarted, DaemonStopped, State
 from fence.failure import Failure
-from fence.ground import allow_many_files, lock, open_store, udp_sockets
+from fence.ground import allow_many_files, calm_collector, lock, open_store, udp_sockets
 from fence.journal import Journal
 from fence.listen import Ear, listen
 from fence.metrics import Numbers
@@ -115,9 +115,12 @@ class Runner:
                 await inner.start(self._http.serve, self._sockets, self._stop)
                 for pusher in self.pushers:
                     inner.start_soon(pusher.run)
+                inner.start_soon(self.daemon.waits.run)
                 nodes = len(self.daemon.table.members)
                 self.journal.record([DaemonStarted(version=our_version(), nodes=nodes, clean=self._clean)])
+                await self.journal.flush()  # who is told that it runs can read when it began
                 self._ready()
+                calm_collector()
                 inner.start_soon(self._watch)
                 await self._stop.wait()
                 await self._finish()
@@ -231,7 +234,7 @@ class Runner:
     async def _log(self) -> None:
         """One line an event."""
         last = self.journal.last
-        while True:
+        while log.isEnabledFor(logging.INFO):
             for stored in await self.journal.since(last, 1000):
                 last = stored.id
                 fields = " ".join(f"{key}={_value(value)}" for key, value in json.loads(stored.data).items())

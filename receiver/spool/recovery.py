@@ -74,13 +74,14 @@ def _store(spool: Spool, begun: Manifest, path: Path, fd: int, now: float) -> tu
     os.fsync(fd)
     size = os.fstat(fd).st_size
     kind = sniff_untrusted(reader(fd)(0, 4096))
-    sent = Kind(note.kind) if note and note.kind != "empty" else kind
+    noted = Kind(note.kind) if note and note.kind != "empty" else None
+    sent = noted or kind
     arrived = store.Arrived(
         path=path,
         fd=fd,
         kind=sent,
         wrapper=Kind(note.wrapper) if note and note.wrapper in WRAPPERS else None,
-        ended=False if sent is Kind.FLATTENED else None,
+        ended=False if noted in {None, Kind.FLATTENED} else None,  # so early it may have been any stream
         size=size,
         wire_bytes=note.wire_bytes if note else size,
         wire_sha256="",  # it went with the process that was counting

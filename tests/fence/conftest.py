@@ -111,6 +111,7 @@ async def open_desk(path: Path, **settings: Any) -> AsyncIterator[Desk]:
     async with trio.open_nursery() as nursery:
         await nursery.start(journal.run)
         await nursery.start(http.serve, sockets, stop)
+        nursery.start_soon(daemon.waits.run)
         transport = httpx.AsyncHTTPTransport(uds=str(made.api.socket))
         async with httpx.AsyncClient(base_url="http://fence", transport=transport, timeout=20) as client:
             yield Desk(daemon, client, http, stop, nursery, port, problems, shift)
