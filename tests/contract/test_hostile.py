@@ -366,3 +366,19 @@ def test_noise_on_the_port_ends_that_connection_only(
             pass
     assert thief.ssh("exit").returncode == 0
     assert collector.log.read_text().count("Traceback") == before
+
+
+def test_hosts_behind_one_shared_key_never_meet(collector: Receiver) -> None:
+    """`host add --shared`: the address tells them apart, and each has a name space of its own."""
+    first = Machine.stranger(collector, "rack", options={"BindAddress": "127.0.0.51"})
+    second = Machine(collector, "rack@127.0.0.52", first.home, first.key, {"BindAddress": "127.0.0.52"})
+    outside = Machine(collector, "rack@127.0.1.1", first.home, first.key, {"BindAddress": "127.0.1.1"})
+    public = first.key.with_suffix(".pub")
+    collector.cli("host", "add", "rack", "--key", str(public), "--shared", "--address", "127.0.0.0/24")
+    first.name = "rack@127.0.0.51"
+    for machine in (first, second):
+        machine.ssh(f"dd of={D}/vmcore-dmesg.txt", stdin=machine.name.encode(), check=True)
+    for machine in (first, second):
+        assert (machine.directory() / "vmcore-dmesg.txt").read_text() == machine.name
+        assert machine.dump()["peer"] == machine.ssh_options["BindAddress"]
+    assert outside.ssh("exit").returncode == 255
