@@ -121,6 +121,17 @@ def test_no_command_touches_or_shows_what_is_stored(
     assert victim.dump()["files"][1]["requested"] == ["vmcore-incomplete", "vmcore.flat"]
 
 
+@pytest.mark.parametrize("protocol", ["-O", "-s"])
+@pytest.mark.parametrize("name", ["vmcore.flat", "vmcore", "vmcore-dmesg.txt", "manifest.json"])
+def test_scp_fetches_nothing_that_is_stored(
+    victim: Machine, tmp_path: Path, protocol: str, name: str
+) -> None:
+    """A thief with the host's own key reads neither the host's memory nor its log."""
+    done = victim.sh(f"scp {protocol} $T:{D}/{name} {tmp_path}/", check=False)
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("tool", ["dd of={}", "cat > {}", "scp", "sftp"])
 def test_what_is_sent_again_is_kept_beside(host: Host, sample: Sample, tmp_path: Path, tool: str) -> None:
     """Sending under a stored file's name adds an attempt; the stored bytes stay as they are."""
