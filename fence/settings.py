@@ -7,6 +7,7 @@ import pwd
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -73,12 +74,12 @@ def _where(value: object, default_port: int = PORT) -> Where:
     return Where(host, number)
 
 
-def _grade(value: object) -> Grade:
+def _grade(value: object, worst: Grade = Grade.UDP) -> Grade:
     if isinstance(value, Grade):
         return value
     grade = GRADES.get(str(value))
-    if not grade:
-        raise ValueError(f"say one of {', '.join(name for name, each in GRADES.items() if each)}")
+    if grade is None or grade < worst:
+        raise ValueError(f"say one of {', '.join(name for name, each in GRADES.items() if each >= worst)}")
     return grade
 
 
@@ -102,6 +103,7 @@ def _group(value: object) -> int:
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
 Listening = Annotated[Where, PlainValidator(_where)]
 Graded = Annotated[Grade, PlainValidator(_grade)]
+AnyGrade = Annotated[Grade, PlainValidator(partial(_grade, worst=Grade.NONE))]
 User = Annotated[int, BeforeValidator(_user)]
 Group = Annotated[int, BeforeValidator(_group)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -199,7 +201,7 @@ class Push(Block):
 
     name: Annotated[str, Field(min_length=1)]
     events: tuple[str, ...] = ("node.dumping", "node.saved", "node.failed", "node.silent", "node.quiet")
-    min_grade: Graded = Grade.NONE
+    min_grade: AnyGrade = Grade.NONE
     timeout_seconds: Seconds = 10
 
 
@@ -280,7 +282,7 @@ def checked(model: type[M], values: Mapping[str, Any], where: object) -> M:
 def _explain(where: object, problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{where}: {key}: no such setting; docs/fence.md explains every key"
+        return f"{where}: {key}: no such setting; the sample fence.toml explains every key"
     reason = problem["msg"].removeprefix("Value error, ")
     shown = (
         ""
