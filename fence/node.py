@@ -156,12 +156,16 @@ class Node:
         return events + self._phase(beat.phase, grade, now, f"{grade} message from {beat.heard_from}")
 
     def uploading(self, upload: Upload, now: float, at: float) -> list[NodeEvent]:
-        """A receiver saw bytes (or their end) of the node at ``at``."""
+        """A receiver saw bytes (or their end) of the node at ``at``.
+
+        What lies before our clock's beginning (our host booted since) proves nothing: whether the node
+        lived after it, nobody here remembers.
+        """
         if self.alive_at is not None and at <= self.alive_at:
             return []
         events = self.tick(now)
         grade = Grade.SAVED if upload.phase is UploadPhase.FINISHED else Grade.SSH
-        if upload.phase is not UploadPhase.FAILED:
+        if upload.phase is not UploadPhase.FAILED and at >= 0:
             # A connection may well break because the node came back: no proof that it is off.
             events += self._proven(grade, at, None, None)
         phase = UPLOAD_PHASES[upload.phase]

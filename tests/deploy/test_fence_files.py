@@ -185,7 +185,7 @@ def test_members_are_told_at_once_for_all(fence: Fence, tmp_path: Path) -> None:
     crm_node.write_text("#!/bin/sh\n[ \"$1\" = -p ] && echo 'n1 n2 '\n")
     crm_node.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    command = [PACEMAKER / "alert_kdump_fence", "--members", fence.socket]
+    command = [str(PACEMAKER / "alert_kdump_fence"), "--members", str(fence.socket)]
     subprocess.run(command, env={"PATH": path}, check=True, timeout=SECONDS)
     assert all(fence.node(name)["alive"]["known"] for name in ("n1", "n2"))
 

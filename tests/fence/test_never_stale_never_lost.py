@@ -165,7 +165,9 @@ class World(RuleBasedStateMachine):
         self.node.uploading(Upload(phase=phase, upload="u"), self.now(), self.now() - age)
         if phase is not UploadPhase.FAILED and self.true - age > self.alive_true:
             grade = Grade.SAVED if phase is UploadPhase.FINISHED else Grade.SSH
-            self.evidence.append(Evidence(grade, self.true - age))
+            told = Evidence(grade, self.true - age)
+            # From before our host's boot: whether the node lived since, the daemon cannot know.
+            (self.evidence if told.true >= self.booted else self.perhaps).append(told)
 
     @rule()
     def the_node_is_alive(self) -> None:
@@ -205,7 +207,8 @@ class World(RuleBasedStateMachine):
     def our_host_reboots(self, seconds: float) -> None:
         """Its monotonic clock begins anew; nothing from before may count."""
         self.true += seconds
-        self.booted, self.clock = self.true - 3, self.clock + 1
+        self.booted, self.clock = self.true, self.clock + 1  # after all that the boot before it heard
+        self.true += 3  # until the daemon runs
         self.evidence, self.perhaps, self.written = [], [], []
         self.make_daemon()
 
