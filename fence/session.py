@@ -48,8 +48,9 @@ class Session:
     """One boot of the node's capture kernel.
 
     ``lag`` is the smallest difference seen between our clock and SEQUENCE, in seconds; None after our host
-    booted, when the clock it was measured with is gone. ``at``: when the last message came. ``closed``: the
-    node was alive after that, and the clock is gone: what else comes of it cannot be told to be newer.
+    booted, when the clock it was measured with is gone: then it proves nothing more. ``at``: when the last
+    message came. ``closed``: the node was alive after that, and the clock is gone: what else comes of it
+    cannot be told to be newer.
     """
 
     id: bytes
@@ -68,7 +69,7 @@ class Session:
         if self.closed:
             return Refused("replay", "of a session from before the node was alive")
         if self.lag is None:
-            return Fresh(at)
+            return Doubted("clock", "of a session from before our host's boot: how old it is cannot be told")
         sent_at = min(at, sequence / 1000 + self.lag)
         if alive_at is not None and sent_at <= alive_at:
             return Refused("replay", f"sent {alive_at - sent_at:.1f} s before the node was known alive")
@@ -78,8 +79,8 @@ class Session:
 
     def goes_on(self, sequence: int, at: float) -> None:
         """A new message came."""
-        lag = at - sequence / 1000
-        self.lag = lag if self.lag is None else min(self.lag, lag)
+        if self.lag is not None:
+            self.lag = min(self.lag, at - sequence / 1000)
         self.sequence, self.at = sequence, at
 
 
@@ -115,7 +116,8 @@ class Sessions:
                 known.goes_on(sequence, at)
             else:
                 known = Session(session, sequence, at, time, at - sequence / 1000)
-            self._place(known, in_doubt=isinstance(verdict, Doubted))
+            if known is not self.current:
+                self._place(known, in_doubt=isinstance(verdict, Doubted))
         return verdict
 
     def alive(self) -> None:
@@ -151,7 +153,7 @@ class Sessions:
         others = [each for each in self.doubted if each is not session]
         if in_doubt:
             self.doubted = [*others, session][-DOUBTED:]
-        elif session is not self.current:
+        else:
             self.doubted = others
             if self.current:
                 self.past = [*self.past, self.current.id][-REMEMBERED:]

@@ -59,6 +59,7 @@ class World(RuleBasedStateMachine):
         self.clock = 1
         self.sessions = 0
         self.session_began: float | None = None
+        self.session_clock = 0
         self.last_sequence = -1
         self.evidence: list[Evidence] = []  # heard, in the daemon's memory, and not ended by a life
         self.written: list[Evidence] = []  # of these, what a kill does not lose
@@ -123,6 +124,7 @@ class World(RuleBasedStateMachine):
         first = self.session_began is None
         if self.session_began is None:
             self.session_began = self.true - 7
+            self.session_clock = self.clock
             self.sessions += 1
             self.last_sequence = -1
         sequence = int((self.true - self.session_began) * 1000)
@@ -145,7 +147,9 @@ class World(RuleBasedStateMachine):
             # A session that began while our wall clock was wrong is no better than unsigned, and only then.
             current = self.node.sessions.current
             accepted = current is not None and current.id == message.session
-            self.evidence.append(Evidence(Grade.SIGNED, made) if accepted else Evidence(Grade.UDP, self.true))
+            # After our host's boot nobody can tell how old a beat of that session is: unsigned, no more.
+            signed = accepted and self.session_clock == self.clock
+            self.evidence.append(Evidence(Grade.SIGNED, made) if signed else Evidence(Grade.UDP, self.true))
             assert accepted or not clocks_agree
             if self.node.urgent:
                 self.write()
