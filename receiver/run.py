@@ -68,6 +68,7 @@ def set_up_logging() -> None:
     handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("asyncssh").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # warns of every client that left before our answer
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from receiver.catalogue.schema import dumps
 from receiver.durable import locked, make_directory
@@ -17,7 +17,7 @@ from receiver.spool.manifest import Manifest, as_json, from_json
 
 HEAD: Final = "0001"  # the newest revision of migrations/
 BACKENDS: Final = ("sqlite", "postgresql")
-BUSY_SECONDS: Final = 10
+BUSY_SECONDS: Final = 3  # that a client may wait for a catalogue that is locked or away
 MIGRATING: Final = 0x6B64756D70  # of PostgreSQL's advisory locks, the one that we hold meanwhile: "kdump"
 
 
@@ -50,6 +50,8 @@ class Catalogue:
                 place = place.set(drivername="postgresql+psycopg")
             if place.get_backend_name() not in BACKENDS:
                 raise CatalogueError(f"{place.drivername}: no such catalogue; say {' or '.join(BACKENDS)}")
+            if place.get_backend_name() == "postgresql":
+                place = place.update_query_dict({"connect_timeout": str(BUSY_SECONDS)})
             self._engine = sa.create_engine(place, pool_pre_ping=place.get_backend_name() != "sqlite")
         except sa.exc.ArgumentError:
             raise CatalogueError("`catalogue` in the settings: say postgresql://USER@HOST/DATABASE") from None
@@ -142,8 +144,9 @@ class Catalogue:
         self._engine.dispose()
 
     def _upsert(self, row: dict[str, Any]) -> Any:
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(dumps).values(row)
+        # Each dialect takes a while to load; the engine has loaded its own.
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
+        statement = dialect.insert(dumps).values(row)
         return statement.on_conflict_do_update(
             index_elements=["id"], set_={k: v for k, v in row.items() if k != "id"}
         )

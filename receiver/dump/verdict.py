@@ -84,8 +84,7 @@ def judge_set(parts: Sequence[tuple[Pread, int]]) -> Judgement:
     for number, judgement in enumerate(judged, 1):
         if judgement.verdict is not Verdict.COMPLETE:
             return replace(judgement, reason=f"part {number} of {len(judged)}: {judgement.reason}")
-    headers = [diskdump.parse_untrusted(pread) for pread, _ in parts]
-    verdict, reason = _tiling(headers)
+    verdict, reason = tiling_untrusted([pread for pread, _ in parts])
     total = sum(judgement.pages_total or 0 for judgement in judged)
     return Judgement(verdict, reason, replace(judged[0].facts, split=None, pages_present=total), total, total)
 
@@ -244,8 +243,12 @@ def _unended(judgement: Judgement, stream_bytes: int | None) -> Judgement:
     return replace(judgement, verdict=Verdict.TRUNCATED, reason=reason)
 
 
-def _tiling(headers: Sequence[Header]) -> tuple[Verdict, str]:
-    """Whether the parts' page frames follow one another without gap or overlap."""
+def tiling_untrusted(parts: Sequence[Pread]) -> tuple[Verdict, str]:
+    """Whether the parts' page frames follow one another without gap or overlap. Raises nothing."""
+    try:
+        headers = [diskdump.parse_untrusted(pread) for pread in parts]
+    except Malformed as error:
+        return Verdict.DAMAGED, f"a part of a split dump: {error}"
     if len({(header.max_mapnr, header.timestamp, header.block_size) for header in headers}) > 1:
         return Verdict.DAMAGED, "the parts are of different dumps"
     at = 0

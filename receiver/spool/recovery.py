@@ -14,7 +14,7 @@ from receiver.dump.facts import Facts, facts_untrusted
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import WRAPPERS
 from receiver.durable import locked, make_directory
-from receiver.spool import attempts, incoming, manifest, store
+from receiver.spool import attempts, incoming, manifest, parts, store
 from receiver.spool.clock import iso
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool
@@ -74,13 +74,14 @@ def _store(spool: Spool, begun: Manifest, path: Path, fd: int, now: float) -> tu
     os.fsync(fd)
     size = os.fstat(fd).st_size
     kind = sniff_untrusted(reader(fd)(0, 4096))
-    sent = Kind(note.kind) if note and note.kind != "empty" else kind
+    noted = Kind(note.kind) if note and note.kind != "empty" else None
+    sent = noted or kind
     arrived = store.Arrived(
         path=path,
         fd=fd,
         kind=sent,
         wrapper=Kind(note.wrapper) if note and note.wrapper in WRAPPERS else None,
-        ended=False if sent is Kind.FLATTENED else None,
+        ended=False if noted in {None, Kind.FLATTENED} else None,  # so early it may have been any stream
         size=size,
         wire_bytes=note.wire_bytes if note else size,
         wire_sha256="",  # it went with the process that was counting
@@ -203,7 +204,7 @@ def _matched(directory: Path, known: Manifest, now: float) -> Manifest:
         with open(directory / core.name, "rb") as opened:
             read = reader(opened.fileno())
             facts = facts_untrusted(read, sniff_untrusted(read(0, 4096)))
-    return store.summed_up(matched, core, facts)
+    return parts.together(directory, store.summed_up(matched, core, facts))
 
 
 def _orphaned_notes(directory: Path) -> dict[int, Incoming]:

@@ -14,7 +14,7 @@ from receiver.dump.facts import Facts
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import DUMPS
 from receiver.dump.verdict import Judgement, Verdict, judge_untrusted
-from receiver.spool import attempts, incoming, manifest
+from receiver.spool import attempts, incoming, manifest, parts
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool, with_facts
 from receiver.spool.manifest import Manifest, ManifestError, StoredFile
@@ -70,6 +70,7 @@ def commit(spool: Spool, begun: Manifest, arrived: Arrived) -> tuple[Manifest, S
         dump = summed_up(dump, stored, judgement.facts)
         dump = dump.noted(arrived.finished, "stored", f"{stored.name}: {stored.verdict}, {stored.reason}")
         with moved(path, moves):
+            dump = parts.together(path, dump)
             spool.write(dump)  # syncs the directory, so the names, too
         incoming.discard(arrived.path)
     return dump, stored

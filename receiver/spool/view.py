@@ -29,6 +29,7 @@ from receiver.wire.paths import ClientPath, parse_untrusted
 
 STATUS: Final = "vmcore-creation.status"  # the one file that a client reads: `kdumpctl test` of kdump-utils
 NAMES_MAX: Final = 16  # of one file, that are remembered
+UNFINISHED: Final = "incomplete"  # in what every client calls a file that it will rename when it is whole
 STATUS_MAX: Final = 4096  # bytes of it
 
 
@@ -117,10 +118,13 @@ class View:
         """Start to receive a file; the dump begins with its first one.
 
         Raises:
-            OSError: ENOSPC, EFBIG, EDQUOT before a byte is taken; EISDIR where a directory is named.
+            OSError: ENOSPC, EFBIG, EDQUOT before a byte is taken; EISDIR where a directory is named,
+                ENOTDIR where a file is used as one.
         """
         if path.trailing_slash or not path.parts or self._is_plain_directory(path):
             raise _error(errno.EISDIR)
+        if self.find(path.parent):
+            raise _error(errno.ENOTDIR)
         self._admit(expected_bytes)
         dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()), self._heard)
         if len(dump.files) >= attempts.FILES_MAX:
@@ -141,7 +145,7 @@ class View:
 
         Raises:
             OSError: ENOENT where there is no such file, EXDEV where the directories differ,
-                EBUSY while it is still being received.
+                EBUSY while it is still being received, EPERM where it has its final name.
         """
         if self.is_directory(new) and not new.trailing_slash:
             raise _error(errno.EISDIR)
@@ -155,6 +159,8 @@ class View:
             file = _current(dump, old.name)
             if file is None:
                 raise _error(errno.EBUSY if self.find(old) else errno.ENOENT)
+            if UNFINISHED not in old.name:
+                raise _error(errno.EPERM)
             renamed = replace(file, requested=(*file.requested[-NAMES_MAX + 1 :], new.name))
             others = [other for other in dump.files if other is not file]
             same = attempts.plain_name(renamed) == attempts.plain_name(file)

@@ -264,6 +264,9 @@ class Files(asyncssh.SFTPServer):
             namemax=255,
         )
 
+    async def fstatvfs(self, file_obj: object) -> asyncssh.SFTPVFSAttrs:
+        return await self.statvfs(b"/")
+
     # What may not be done.
 
     def scandir(self, path: bytes) -> NoReturn:

@@ -181,7 +181,7 @@ def run(ours: Programs, rounds: int) -> list[Figure]:
     cpu = Figure("start: validate-all, CPU")
     wait = Figure("datagram to exit of a waiting agent")
     memory = Figure("memory of a waiting agent", "MiB")
-    before = Figure("question to exit, the message came before", notes={"C": "never: it was lost"})
+    before = Figure("question to exit, the message came before", notes={"C": "never"})
     sender = Figure("start of the sender to its first datagram")
     ask = ["-n", "n1", "--socket", ours.socket, "-t", str(SECONDS)]
     shell = ["sh", str(CHECKOUT / "sender" / "capture" / "fence_notify.sh")]

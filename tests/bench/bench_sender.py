@@ -62,7 +62,7 @@ def ours(server: Sshd, work: Path, memory: int, reserve: str) -> Figures:
 
 def stock(server: Sshd, work: Path, memory: int, reserve: str) -> Figures:
     """Unmodified kdump-tools. Its first boot makes its crash initrd; the second is measured."""
-    image = disk(work / "stock.img", "root@10.0.2.2", server.port, server.key)
+    image = disk(work / "stock.img", "root@10.0.2.2", server.port, server.key, str(server.dumps))
     argv = stock_argv(image, memory, reserve)
     run = Run()
     for life in (1, 2):

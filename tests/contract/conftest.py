@@ -22,6 +22,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     """A server with its default settings. Tests share it as hosts share a collector: each is another host."""
     with Receiver(tmp_path_factory.mktemp("collector")) as receiver:
         yield receiver
+    assert "Traceback" not in receiver.log.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +59,7 @@ def whole(sample: Sample, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         assert dump["kernel_release"] == osrelease(directory / "vmcore") == of.osrelease
         assert f"Linux version {of.osrelease}" in kernel_log(directory / "vmcore", tmp_path)
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-        assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+        assert {stat.S_IMODE((directory / name).stat().st_mode) for name in there} == {0o600}
         return dump
 
     return check

@@ -73,7 +73,7 @@ def test_rhel6_sends_by_scp_and_watches(host: Host, sample: Sample, whole: Whole
     done = machine.sh(
         f"""
         ssh -q {S_OPTS} $T mkdir {D}
-        scp -O -l 12000 -q {S_OPTS} $CORE $T:{D}/vmcore-incomplete & sending=$!
+        scp -O -l 25000 -q {S_OPTS} $CORE $T:{D}/vmcore-incomplete & sending=$!
         for _ in $(seq 100); do
             size=$(ssh -q {S_OPTS} $T ls -l {D}/vmcore-incomplete 2>/dev/null | tr -s ' ' | cut -d' ' -f5)
             [ "${{size:-0}}" -gt 0 ] && break

@@ -80,22 +80,48 @@ def test_two_hosts_of_one_minute_do_not_meet(host: Host, sample: Sample) -> None
     assert machines[0].directory() != machines[1].directory()
 
 
-def test_a_split_dump_can_be_put_together(host: Host, sample: Sample, tmp_path: Path) -> None:
-    """KDUMPTOOL_FLAGS=SPLIT: the parts keep their numbers, and makedumpfile joins them."""
-    parts = [tmp_path / "vmcore1", tmp_path / "vmcore2"]
-    split = ["makedumpfile", "--split", "-c", "-d", "31", str(sample.rearranged), *map(str, parts)]
-    subprocess.run(split, check=True, capture_output=True, timeout=60)
-    machine = host("sle12")
+@pytest.fixture(scope="module")
+def parts(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The sample as `makedumpfile --split` writes it to two files; all its pages fit into the first."""
+    directory = tmp_path_factory.mktemp("split")
+    split = [directory / "vmcore1", directory / "vmcore2"]
+    command = ["makedumpfile", "--split", "-c", "-d", "31", str(sample.rearranged), *map(str, split)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return split
+
+
+def send_parts(machine: Machine, *parts: Path) -> None:
+    """KDUMPTOOL_FLAGS=SPLIT."""
     machine.sh(f"ssh -l kdump collector 'mkdir -p {OLD}'")
     for part in parts:
         line = f"dd of={OLD}/{part.name}-incomplete && mv {OLD}/{part.name}-incomplete {OLD}/{part.name}"
         machine.sh(f"ssh -l kdump collector '{line}' < $PART", PART=part)
+
+
+def test_a_split_dump_can_be_put_together(
+    host: Host, sample: Sample, parts: list[Path], tmp_path: Path
+) -> None:
+    """The parts keep their numbers, are judged as one, and makedumpfile joins them."""
+    machine = host("sle12")
+    send_parts(machine, *parts)
     stored = sorted(machine.directory().glob("vmcore*"))
     assert [path.name for path in stored] == ["vmcore1", "vmcore2"]
     joined = tmp_path / "joined"
     join = ["makedumpfile", "--reassemble", *map(str, stored), str(joined)]
     subprocess.run(join, check=True, capture_output=True, timeout=60)
     assert osrelease(joined) == sample.osrelease
+    assert machine.dump()["verdict"] == "complete"
+
+
+def test_a_split_dump_without_one_of_its_parts_is_truncated(host: Host, parts: list[Path]) -> None:
+    """Every file that came is whole, and the dump is not; the missing part makes it so."""
+    machine = host("sle12")
+    send_parts(machine, parts[1])
+    (only,) = machine.dump()["files"]
+    assert (only["name"], only["verdict"]) == ("vmcore2", "complete")
+    assert machine.dump()["verdict"] == "truncated"
+    assert "are in no part" in machine.dump()["reason"]
+    send_parts(machine, parts[0])
     assert machine.dump()["verdict"] == "complete"
 
 

@@ -60,7 +60,7 @@ def root_tree() -> Path:
     return root
 
 
-def disk(to: Path, user_host: str, port: int, key: Path) -> Path:
+def disk(to: Path, user_host: str, port: int, key: Path, coredir: str = "/var/crash") -> Path:
     """A bootable ext4 image whose kdump-tools sends to an ssh server, set up as its documentation says."""
     root = root_tree()
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
@@ -72,7 +72,8 @@ def disk(to: Path, user_host: str, port: int, key: Path) -> Path:
     kept = default.with_suffix(".packaged")
     if not kept.exists():
         shutil.copy(default, kept)
-    default.write_text(kept.read_text() + f'SSH="{user_host}"\nSSH_KEY=/root/.ssh/kdump_id\n')
+    said = f'SSH="{user_host}"\nSSH_KEY=/root/.ssh/kdump_id\nKDUMP_COREDIR="{coredir}"\n'
+    default.write_text(kept.read_text() + said)
     (root / "etc/hostname").write_text("debian-stock\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost debian-stock\n")
     (root / "etc/network/interfaces").write_text(

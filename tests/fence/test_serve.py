@@ -203,7 +203,7 @@ def test_sigterm_answers_who_waits_and_ends_clean(fence: Fence) -> None:
     thread, answers = ask(fence, "n1")
     started = time.monotonic()
     assert fence.stop() == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     thread.join()
     assert (answers[0]["status"], answers[0]["error"]) == (
         503,

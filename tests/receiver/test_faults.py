@@ -159,7 +159,7 @@ def kill_during_upload(receiver: Receiver, client: Client, stream: bytes, size: 
     assert hash_of(Path(dump["path"]) / "vmcore.incomplete") == hashlib.sha256(expected).hexdigest()
 
 
-@pytest.mark.parametrize("size", [4096 + 16 + 4096, 300_000, 5_000_000])
+@pytest.mark.parametrize("size", [pytest.param(300_000, marks=pytest.mark.slow), 5_000_000])
 def test_a_killed_server_keeps_what_came(
     receiver: Receiver, client: Client, stream: bytes, size: int
 ) -> None:
@@ -293,7 +293,9 @@ def small_disk(directory: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-@pytest.mark.parametrize("tool", ["dd", "cat", "scp", "sftp"])
+@pytest.mark.parametrize(
+    "tool", ["dd", "sftp", *(pytest.param(tool, marks=pytest.mark.slow) for tool in ("cat", "scp"))]
+)
 def test_a_full_disk_is_said_in_the_tools_own_words(tmp_path: Path, stream: bytes, tool: str) -> None:
     """ "No space left on device", status 1; what came is stored and marked, and the manifest found room."""
     with (

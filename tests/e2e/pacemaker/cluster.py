@@ -1,11 +1,11 @@
 """Runs inside a box: a real corosync and Pacemaker on one living node, and two nodes that crash at once.
 
-n1 and n2 are network namespaces in which the C fence_kdump_send runs, as in a capture kernel. Fencing
+n1 and n2 are network namespaces in which a sender runs, as in a capture kernel. Fencing
 of both begins in the same moment. What it came to is printed as JSON: the fencer's history, what the power
 switch was told, how long it took, and the fencer's log. The plan is JSON as well:
 
-    {"devices": {NAME: {"agent": AGENT, OPTION: VALUE}}, "levels": {NODE: [DEVICE]}, "interval": SECONDS,
-     "senders": [NODE], "daemon": [PROGRAM, ARGUMENT], "ready": PATH}
+    {"devices": {NAME: {"agent": AGENT, OPTION: VALUE}}, "levels": {NODE: [DEVICE]},
+     "senders": {NODE: [PROGRAM, ARGUMENT]}, "daemon": [PROGRAM, ARGUMENT], "ready": PATH}
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from xml.etree import ElementTree
 
 OUT = Path("/box")
 NODES = {"n1": 1, "n2": 2}
-SENDER = "/usr/libexec/fence-agents/fence_kdump_send"
 COROSYNC = """\
 totem {{
     version: 2
@@ -167,9 +166,8 @@ def main() -> None:
             20,
             "the devices",
         )
-        for name in plan["senders"]:
-            to = f"198.51.100.{NODES[name] * 4 + 1}"
-            words = ("ip", "netns", "exec", name, SENDER, "-i", str(plan["interval"]), to)
+        for name, sender in plan["senders"].items():
+            words = ("ip", "netns", "exec", name, *sender, f"198.51.100.{NODES[name] * 4 + 1}")
             stack.enter_context(started(*words, log=f"{name}.out"))
         crash = time.monotonic()
         run("crm_attribute", "-t", "crm_config", "-n", "stonith-enabled", "-v", "true")

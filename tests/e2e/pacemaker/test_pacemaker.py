@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,63 +115,95 @@ def test_the_fencer_drives_it_without_any_list_of_hosts(box: Box) -> None:
 
 # ---- the cluster
 
+C_OPTIONS = {
+    "pcmk_monitor_action": "metadata",
+    "pcmk_reboot_action": "off",
+}  # what users of the C agent have to say
+SWITCH = {"agent": "fence_switch", "pcmk_host_list": "n1 n2", "notes": "/box/switch"}
+BEATING = ["/usr/libexec/fence-agents/fence_kdump_send", "-i", "2"]
+SIGNING = [
+    "sh",
+    str(CHECKOUT / "sender" / "capture" / "fence_notify.sh"),
+    "-i",
+    "2",
+    "--key",
+    "/box/key",
+    "--node",
+]
+KEY = "5a" * 32
+SETTINGS = f"""
+listen = ["0.0.0.0:7410"]
+[node.n1]
+addresses = ["198.51.100.6"]
+keys = ["{KEY}"]
+[node.n2]
+addresses = ["198.51.100.10"]
+keys = ["{KEY[:-2]}5b"]
+"""
+
 
 def cluster(
-    box: Box, agent: str, *, shared: bool = False, senders: tuple[str, ...] = ("n1", "n2"), **options: str
+    box: Box, device: dict[str, str], *, one_device: bool = False, senders: dict[str, list[str]] | None = None
 ) -> Any:
-    """Both nodes crash; what came of it."""
-    device = {"agent": agent, "pcmk_off_retries": "1", "timeout": "10", **options}
-    if (
-        agent != AGENT
-    ):  # what users of the C agent have to say; ours has a monitor, and says that it cannot reboot
-        device |= {"pcmk_monitor_action": "metadata", "pcmk_reboot_action": "off"}
-    switch = {"agent": "fence_switch", "pcmk_host_list": "n1 n2", "notes": "/box/switch"}
-    if shared:
-        devices = {"kd": device | {"pcmk_host_list": "n1 n2"}}
-        levels = {"n1": ["kd", "pw"], "n2": ["kd", "pw"]}
+    """Both nodes crash; what came of it. A device with a ``socket`` gets a daemon behind it."""
+    device = {"pcmk_off_retries": "1", "timeout": "10", **device}
+    if one_device:
+        devices = {"kd": device}
+        levels = {node: ["kd", "pw"] for node in ("n1", "n2")}
     else:
         devices = {f"kd-{node}": device | {"pcmk_host_list": node} for node in ("n1", "n2")}
         levels = {node: [f"kd-{node}", "pw"] for node in ("n1", "n2")}
-    plan: dict[str, object] = {"devices": devices | {"pw": switch}, "levels": levels, "interval": 2}
-    plan["senders"] = senders
-    if "socket" in options:
-        serve = [str(Path(sys.executable).with_name("kdump-fence")), "serve", "--listen", "0.0.0.0:7410"]
-        serve += ["--socket", SOCKET, "--state-dir", "/tmp/kdump-fence"]
-        serve += ["--node", "n1=198.51.100.6", "--node", "n2=198.51.100.10"]
-        plan |= {"daemon": serve, "ready": SOCKET}
+    plan: dict[str, object] = {"devices": devices | {"pw": SWITCH}, "levels": levels}
+    plan["senders"] = senders or {"n1": BEATING, "n2": BEATING}
+    if "socket" in device:
+        (box.out / "key").write_text(KEY)
+        (box.out / "fence.toml").write_text(SETTINGS)
+        (box.out / "fence.toml").chmod(0o600)
+        serve = [str(Path(sys.executable).with_name("kdump-fence")), "serve", "--config", "/box/fence.toml"]
+        plan |= {"daemon": [*serve, "--socket", SOCKET, "--state-dir", "/tmp/state"], "ready": SOCKET}
     done = box.run("python3", str(HERE / "cluster.py"), json.dumps(plan), timeout=300)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     result = json.loads(done.stdout)
-    assert {node: event["status"] for node, event in result["fenced"].items()} == {
-        "n1": "success",
-        "n2": "success",
-    }
+    assert {node: event["status"] for node, event in result["fenced"].items()} == dict.fromkeys(
+        ("n1", "n2"), "success"
+    )
     return result
 
 
 def test_two_crash_at_once_and_the_c_agent_loses_one(box: Box) -> None:
     """For comparison: one C agent aborts (signal 6), and its node is power-cycled amid its dump."""
-    result = cluster(box, "fence_kdump")
+    result = cluster(box, {"agent": "fence_kdump", **C_OPTIONS})
     assert len(result["switched"]) == 1
     assert any("signal 6" in line for line in result["log"])
 
 
 def test_two_crash_at_once_and_ours_keeps_both_without_a_daemon(box: Box) -> None:
     """The second agent waits for the port."""
-    assert cluster(box, AGENT)["switched"] == []
+    assert cluster(box, {"agent": AGENT})["switched"] == []
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["a device each", "one device"])
-def test_two_crash_at_once_and_ours_keeps_both(box: Box, shared: bool) -> None:
-    """With the daemon: both fenced by kdump, neither power-cycled."""
-    result = cluster(box, AGENT, shared=shared, socket=SOCKET)
+@pytest.mark.parametrize("one_device", [False, True], ids=["a device each", "one device"])
+def test_two_crash_at_once_and_ours_keeps_both(box: Box, one_device: bool) -> None:
+    """With the daemon: both fenced by kdump, neither power-cycled; one device needs no list of hosts."""
+    result = cluster(box, {"agent": AGENT, "socket": SOCKET}, one_device=one_device)
     assert result["switched"] == []
     assert sum("returned 0" in line and "using kd" in line for line in result["log"]) == 2
     assert "monitor" not in result["faults"]
     assert result["seconds"] < 10  # of which the agents take a tenth, the messages having come before
 
 
-def test_a_silent_node_is_power_cycled_and_the_dumping_one_is_not(box: Box) -> None:
-    """n2 hangs without a dump: its own level fails in time, the next one cuts its power."""
-    result = cluster(box, AGENT, socket=SOCKET, senders=("n1",))
+@pytest.mark.parametrize("one_device", [False, True], ids=["a device each", "one device"])
+def test_a_silent_node_is_power_cycled_and_holds_up_nobody(box: Box, one_device: bool) -> None:
+    """n2 hangs without a dump: its level fails in time, its power is cut. n1 does not wait for that."""
+    device = {"agent": AGENT, "socket": SOCKET, "pcmk_action_limit": "-1"}
+    result = cluster(box, device, one_device=one_device, senders={"n1": BEATING})
+    assert result["switched"] == ["reboot n2"]
+    ends = {node: datetime.fromisoformat(event["completed"]) for node, event in result["fenced"].items()}
+    assert (ends["n2"] - ends["n1"]).total_seconds() >= 5
+
+
+def test_where_a_signature_is_asked_for_a_bare_message_fences_nobody(box: Box) -> None:
+    """n1 signs, by the capture image's shell sender; n2 is only said to be dumping: its power is cut."""
+    device = {"agent": AGENT, "socket": SOCKET, "grade": "signed"}
+    result = cluster(box, device, senders={"n1": [*SIGNING, "n1"], "n2": BEATING})
     assert result["switched"] == ["reboot n2"]

