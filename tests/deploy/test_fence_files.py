@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
@@ -176,8 +177,29 @@ def test_an_alert_that_cannot_be_told_says_so(fence: Fence) -> None:
     """In Pacemaker's log, with the reason."""
     done = alert(fence, CRM_alert_desc="member", CRM_alert_node="no.such.node.invalid")
     assert (done.returncode, "is configured" in done.stderr) == (1, True)
+
+
+@pytest.mark.slow
+def test_an_alert_for_a_daemon_that_is_not_there_is_given_up(fence: Fence) -> None:
+    """Within the time that Pacemaker gives it."""
     done = alert(fence, CRM_alert_desc="member", CRM_alert_recipient="/no/such.sock")
     assert (done.returncode, "/no/such.sock: No such file" in done.stderr) == (1, True)
+
+
+def test_an_alert_while_the_daemon_restarts_is_not_lost(fence: Fence) -> None:
+    """It waits for the daemon, and is as old as it is by then: what came meanwhile stays."""
+    fence.send(LITTLE)
+    fence.until(lambda: fence.off("n1"))
+    fence.stop()
+    waiting = threading.Thread(target=alert, args=(fence,), kwargs={"CRM_alert_desc": "member"})
+    waiting.start()
+    time.sleep(1)  # it has tried, and nobody was there
+    fence.start()
+    fence.send(LITTLE, source="127.0.0.1")
+    fence.until(lambda: fence.node("n1")["alive"]["known"])
+    waiting.join()
+    assert fence.node("n1")["alive"]["age_seconds"] >= 1
+    assert fence.off("n1")
 
 
 def test_members_are_told_at_once_for_all(fence: Fence, tmp_path: Path) -> None:
