@@ -44,13 +44,14 @@ class Ear:
     empty_at: float = 0.0  # by our clock, when the socket was last seen empty
     offset: float = 0.0  # of the wall clock against ours, then
     _refused: int = 0
+    _told: int = 0  # the same by SO_RXQ_OVFL
     _overflows: int = 0
     _interfaces: dict[int, str] = field(default_factory=dict)
 
     def begin(self, now: float) -> None:
         """Take the kernel's counters as they are for nothing."""
         self.empty_at, self.offset = now, time.time() - now
-        self._refused = udp.refused(self.sock) or 0
+        self._refused = self._told = udp.refused(self.sock) or 0
         self._overflows = udp.overflows(self.sock.family) or 0
 
     def read(self, now: Callable[[], float]) -> list[Datagram]:
@@ -77,6 +78,8 @@ class Ear:
         if empty:
             self.empty_at, self.offset = moment, wall - moment
         self.received += len(waited)
+        if waited:
+            self._told = udp.told(waited[-1][1], self._told)
         return batch
 
     def count(self) -> None:
@@ -87,7 +90,7 @@ class Ear:
         """
         refused, overflows = udp.refused(self.sock), udp.overflows(self.sock.family)
         if refused is None:
-            return
+            refused = self._told
         more = (refused - self._refused) % 2**32
         self._refused = refused
         lost = more

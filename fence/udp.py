@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,14 +105,22 @@ def buffer_bytes(sock: socket.socket) -> int:
 def refused(sock: socket.socket) -> int | None:
     """How many datagrams the kernel took off this socket: junk by the filter, and lost for want of room.
 
-    SO_RXQ_OVFL tells the same number, but only with the next datagram. Wraps at 2**32; None where the
-    kernel cannot tell.
+    SO_RXQ_OVFL tells the same number (see `told`), but only with the next datagram. Wraps at 2**32; None
+    where the kernel is older than 4.12.
     """
     try:
         info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
     except OSError:
         return None
     return int(MEMINFO.unpack(info)[DROPS]) if len(info) == MEMINFO.size else None
+
+
+def told(ancillary: list[tuple[int, int, bytes]], before: int) -> int:
+    """The number of `refused` as it comes with a datagram; ``before`` where it does not: none is lost."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_RXQ_OVFL):
+            return int.from_bytes(data[:4], sys.byteorder)
+    return before
 
 
 def overflows(family: socket.AddressFamily | int) -> int | None:

@@ -179,12 +179,16 @@ def test_a_counter_that_wraps_goes_on(wire: Wire, monkeypatch: pytest.MonkeyPatc
     assert (wire.ear.dropped, wire.ear.junk) == (5, 0)  # not told apart: the worse is said
 
 
-def test_a_kernel_that_does_not_count_is_no_error(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is nothing to say then."""
+def test_an_older_kernel_tells_with_the_next_datagram(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SO_RXQ_OVFL: known, if later."""
     monkeypatch.setattr(udp, "SO_MEMINFO", 9999)
     wire.ear.begin(0)
     wire.ear.count()
     assert (wire.ear.dropped, wire.ear.junk) == (0, 0)
+    wire.send(*[b"junkjunkjunk"] * 7, LITTLE)
+    wire.read()
+    wire.ear.count()
+    assert (wire.ear.dropped, wire.ear.junk) == (0, 7)
 
 
 @ROOT
