@@ -114,6 +114,7 @@ class Daemon:
         with self.waits.wait([node.name for node in nodes], asked) as wait:
             while True:
                 now = self.now()
+                nodes = [self.table.now(node) for node in nodes]
                 answers = [node.decide(now, asked=asked, asked_by=asked_by, began=began) for node in nodes]
                 answer = max(answers, key=lambda each: (each.off, each.grade))
                 if answer.off or self.stopping or trio.current_time() >= deadline:

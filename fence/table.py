@@ -153,6 +153,11 @@ class Table:
             name = self.owner(address) if address else None
         return self.members[name].node if name is not None else None
 
+    def now(self, node: Node) -> Node:
+        """The node as it is listed now: a reload may have taken it out and put it in again."""
+        member = self.members.get(node.name)
+        return member.node if member else node
+
     def owner(self, address: str) -> str | None:
         """The node that sends from a canonical address; None where there is none, or more than one."""
         owners = self._addresses.owners(address) or self._asked.owners(address)

@@ -355,6 +355,17 @@ def test_there_is_an_end_to_nodes_only_asked_for() -> None:
     assert made.find("more") is None
 
 
+def test_a_node_that_was_taken_out_and_put_in_again_is_the_new_one() -> None:
+    """Who waits for it since before hears of it still."""
+    made = table()
+    before = made.members["n1"].node
+    made.configure([N2], 1)
+    assert made.now(before) is before
+    made.configure([N1, N2], 2)
+    assert made.now(before) is made.members["n1"].node
+    assert made.now(before) is not before
+
+
 def test_time_makes_silence_and_forgets() -> None:
     """Whoever calls `tick` often enough sees each change once, and a new beat moves the deadline."""
     made = table()
