@@ -145,8 +145,8 @@ def test_the_alert_agent_tells_who_is_alive_and_who_is_lost(fence: Fence) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     node = fence.node("n1")
     assert (node["off"], node["alive"]["known"], node["alive"]["by"]) == (False, True, "pacemaker")
-    now = f"{time.time():.6f}"
-    assert alert(fence, CRM_alert_desc="lost", CRM_alert_timestamp_epoch=now).returncode == 0
+    later = f"{time.time():.6f}"
+    assert alert(fence, CRM_alert_desc="lost", CRM_alert_timestamp_epoch=later).returncode == 0
     assert fence.node("n1")["alive"]["liveness"] == "lost"
 
 

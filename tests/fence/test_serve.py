@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -167,11 +168,19 @@ def test_kill_9_forgets_no_session(fence: Fence) -> None:
     assert not fence.off("n2")
 
 
+def on_disk(fence: Fence, name: str) -> str | None:
+    """The state of a node that a kill does not lose."""
+    with closing(sqlite3.connect(f"file:{fence.directory}/state/journal.sqlite?mode=ro", uri=True)) as db:
+        row = db.execute("SELECT line FROM standing WHERE node = ?", [name]).fetchone()
+    return str(json.loads(row[0])["state"]) if row else None
+
+
 def test_many_kills_during_a_dump_and_the_journal_is_whole(fence: Fence) -> None:
     """Ids go on growing, nothing is there twice."""
     for number in range(4):
         fence.send(signed(1000 * (number + 1), phase=Phase.DUMPING))
         fence.until(lambda: fence.off("n2"))
+        fence.until(lambda: on_disk(fence, "n2") == "dumping")  # written soon after the answer
         fence.kill()
         fence.start()
     events = fence.get("/v1/events", limit="1000")["events"]
