@@ -57,7 +57,8 @@ def read_lines(text: str, source: str) -> tuple[tuple[Line, ...], tuple[Problem,
 
 def _said(line: str) -> tuple[str, tuple[str, str] | None]:
     """``name value`` of a line with one blank between, or '' for none; and what is wrong with it."""
-    if any((ord(c) < 32 and c != "\t") or c == "\ufffd" for c in line):
+    # Unprintable is also what Unicode calls blank or line end beyond ASCII; the shells of kdump do not.
+    if any((not c.isprintable() and c != "\t") or c == "\ufffd" for c in line):
         return "", ("a byte that is no text", "write plain text; was the file edited with another program?")
     body = line.strip(" \t")
     name = body.split("#", 1)[0].split(None, 1)[0] if body and body[0] != "#" else ""

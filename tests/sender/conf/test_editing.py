@@ -57,7 +57,7 @@ def test_what_was_set_is_what_is_read(said: str, before: str) -> None:
     """Whatever stood in the file before, after `set` the word has its value there exactly once."""
     name, value = said.split()
     new = set_word(before, name, value)
-    lines = [line for line in new.splitlines() if line.split("#")[0].split() == [name, value]]
+    lines = [line for line in new.split("\n") if line.split("#")[0].split() == [name, value]]
     assert lines
 
 
