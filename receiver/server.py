@@ -24,6 +24,7 @@ from receiver.hosts import certificates, hostkeys
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
+from receiver.notify import run as notifier
 from receiver.settings import Settings
 from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.space import Limits
@@ -89,6 +90,8 @@ class Server:
         chores = [loop.create_task(chore) for chore in (_beat(beat), self._catch_up(door))]
         if self._first:
             chores.append(loop.create_task(self._recover(door, aftercare)))
+            told = notifier.run(self._settings, self._catalogue, self._spool, self._bus.tell)
+            chores.append(loop.create_task(told))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
