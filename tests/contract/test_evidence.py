@@ -1,4 +1,4 @@
-"""A real host's real ssh, a real collector, a real kdump-fence: what the one sees come in the other counts."""
+"""Real ssh, a real collector, a real kdump-fence: what the one sees come in the other counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.builders import flattened
@@ -20,29 +19,45 @@ from tests.rig.receiver import Client, Receiver
 
 PAGES = {number: bytes([number % 251 + 1]) * 4096 for number in range(600)}
 STREAM = flattened.stream(Kdump(PAGES, compression="none").writes())
-NODES = '[[node]]\nname = "node-a"\naddresses = ["192.0.2.10"]\n'
+TOKEN = "let-me-in"
 
 
 @pytest.fixture
 def fence(tmp_path: Path) -> Iterator[Fence]:
     place = tmp_path / "fence"
     place.mkdir()
-    token = hashlib.sha256(b"let-me-in").hexdigest()
-    settings = f'[[api.token]]\nname = "collector"\nsha256 = "{token}"\nscopes = ["evidence"]\n{NODES}'
+    key, cert = place / "key.pem", place / "cert.pem"
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+        *("-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=127.0.0.1"),
+        *("-addext", "subjectAltName=IP:127.0.0.1"),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    settings = f"""
+[api]
+http = "127.0.0.1:0"
+certificate = "{cert}"
+key = "{key}"
+[[api.token]]
+name = "collector"
+sha256 = "{digest}"
+scopes = ["evidence"]
+[node.node-a]
+addresses = ["192.0.2.10"]
+"""
     with Fence(place, settings) as running:
         yield running
 
 
 def node(fence: Fence) -> dict[str, Any]:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(fence.socket))) as client:
-        shown: dict[str, Any] = client.get("http://fence/v1/nodes/node-a").json()
+    shown: dict[str, Any] = fence.get("/v1/nodes/node-a")
     return shown
 
 
 def evidence(fence: Fence) -> list[dict[str, Any]]:
     """The fence's journal of this node."""
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(fence.socket))) as client:
-        return [event["data"] for event in client.get("http://fence/v1/events?node=node-a").json()["events"]]
+    return [event["data"] for event in fence.get("/v1/events", node="node-a")["events"]]
 
 
 def block(fence: Fence) -> str:
@@ -121,3 +136,16 @@ def test_a_host_that_is_no_cluster_node_is_nobodys_trouble(tmp_path: Path, fence
         client.ssh("dd bs=512 of='/c/h-1/vmcore'", stdin=STREAM)
         until(lambda: json.loads(receiver.cli("notify", "status", "--json").stdout)[0]["delivered"] == 1)
         assert node(fence)["state"] == "quiet"
+
+
+def test_evidence_goes_by_https_with_a_token(tmp_path: Path, fence: Fence) -> None:
+    """A fence on another machine: its certificate is checked, and it knows who tells."""
+    token = tmp_path / "token"
+    token.write_text(f"{TOKEN}\n")
+    ca = tmp_path / "fence" / "cert.pem"
+    lines = f'[[notify]]\nkind = "fence"\nname = "far"\nurl = "{fence.ready["http"]}"\nca = "{ca}"\n'
+    receiver = Receiver(tmp_path, f'{lines}token_file = "{token}"\n')
+    assert receiver.cli("notify", "test").returncode == 0
+    token.write_text("another\n")
+    refused = receiver.cli("notify", "test", check=False)
+    assert (refused.returncode, "answered 401" in refused.stdout) == (75, True)
