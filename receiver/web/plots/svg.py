@@ -1,0 +1,68 @@
+"""SVG as text: elements with attributes, everything escaped; the page's CSS colours it."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Iterable
+
+from markupsafe import Markup, escape
+
+from receiver.web.views.visible import visible
+
+Number = int | float
+
+
+def element(name: str, *children: Markup | str, **attributes: Number | str | None) -> Markup:
+    """``<name …>…</name>``; ``class_`` is `class`, an underscore in a name a hyphen, None leaves one out."""
+    said = Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value))
+        for key, value in attributes.items()
+        if value is not None
+    )
+    inner = Markup("").join(
+        escape(visible(child)) if not isinstance(child, Markup) else child for child in children
+    )
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), said, inner)  # noqa: S704  # names are ours
+
+
+def picture(
+    title: str,
+    description: str,
+    width: Number,
+    height: Number,
+    parts: Iterable[Markup],
+    *,
+    class_: str,
+    **attributes: Number | str | None,
+) -> Markup:
+    """A whole SVG that a screen reader can tell: its title, then its description."""
+    name = f"p{zlib.crc32(f'{class_}{title}{description}'.encode()):08x}"
+    return element(
+        "svg",
+        element("title", title, id=f"{name}t"),
+        element("desc", description, id=f"{name}d"),
+        *parts,
+        class_=f"plot {class_}",
+        viewBox=f"0 0 {_value(width)} {_value(height)}",
+        width=width,
+        height=height,
+        role="img",
+        aria_labelledby=f"{name}t {name}d",
+        **attributes,
+    )
+
+
+def ceiling(most: Number) -> int:
+    """A round number over `most` for the axis: 1, 2, 5 times a power of ten."""
+    for power in itertools.count():
+        for step in (1, 2, 5):
+            if step * 10**power >= most:
+                return int(step * 10**power)
+    raise AssertionError
+
+
+def _value(value: Number | str) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return visible(str(value))
