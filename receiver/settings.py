@@ -61,6 +61,8 @@ class Settings(BaseModel):
     debuginfo: tuple[Path, ...] = (Path("/usr/lib/debug"),)
     debuginfod: tuple[str, ...] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    fence_url: Annotated[str, Field(pattern=r"^(https?://|unix:///)\S+$")] | None = None
+    fence_token_file: Path | None = None
 
     @property
     def state(self) -> Path:

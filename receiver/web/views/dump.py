@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from receiver.catalogue.brief import Brief
 from receiver.spool.manifest import Entry, Manifest, StoredFile
 from receiver.triage.report import SHORT, Report
 from receiver.web.views import words
@@ -157,3 +158,42 @@ def _file(file: StoredFile) -> FileRow:
 
 def _event(entry: Entry, now: float) -> Event:
     return Event(words.moment(entry.at, now), entry.what, entry.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class DumpRow:
+    """One dump in a list."""
+
+    id: str
+    host: str
+    date: Moment
+    verdict: str
+    reason: str
+    title: str
+    kernel: str
+    bytes: int
+    signature: str
+
+
+def dump_rows(dumps: Iterable[Brief], now: float) -> tuple[DumpRow, ...]:
+    """Rows, in the order they come."""
+    return tuple(
+        DumpRow(
+            id=dump.id,
+            host=dump.host,
+            date=words.moment(dump.date, now),
+            verdict=dump.verdict,
+            reason=dump.reason or "",
+            title=dump.title or _untitled(dump),
+            kernel=dump.kernel_release or "",
+            bytes=dump.bytes,
+            signature=dump.signature or "",
+        )
+        for dump in dumps
+    )
+
+
+def _untitled(dump: Brief) -> str:
+    if dump.crash_class == "none":
+        return "no crash in its log"
+    return "no vmcore so far" if dump.verdict == "receiving" else "no log was found"
