@@ -18,8 +18,19 @@ from typing import Final
 
 from receiver import reports, stores
 from receiver.analysis import runner
-from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
+from receiver.events import (
+    Bus,
+    Event,
+    HostKeyChanged,
+    LoginAccepted,
+    Reported,
+    Stopping,
+    Tidied,
+    Trouble,
+    line,
+)
 from receiver.hosts import certificates, hostkeys
+from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
@@ -54,6 +65,8 @@ class Server:
         self._bus.subscribe(log_event)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._contacts = Contacts(settings.state)
+        self._bus.subscribe(self._remember)
         self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
         self._deeper: queue.Queue[str] = queue.Queue()  # directories whose core drgn shall look into
 
@@ -160,6 +173,16 @@ class Server:
 
     def _tell_trouble(self, path: Path, error: Exception) -> None:
         self._bus.tell(Trouble(str(path), str(error) or repr(error)))
+
+    def _remember(self, event: Event) -> None:
+        """When each host was last here. A token's bearer is nobody yet."""
+        if isinstance(event, LoginAccepted) and event.how != "token" and not self._ending.is_set():
+            contact = Contact(event.host, event.peer, iso(time.time()), event.how)
+            self._executor.submit(self._note, contact)
+
+    def _note(self, contact: Contact) -> None:
+        with contextlib.suppress(OSError):  # a full disk, say; the login does not need it
+            self._contacts.note(contact)
 
     async def _catch_up(self, door: Door) -> None:
         """List what a catalogue that was away missed."""

@@ -1,4 +1,4 @@
-"""The pages as an application by themselves, for tests of what they show; `kdump-receiver serve` adds the rest."""
+"""The pages as an application by themselves, for tests of what they show."""
 
 from __future__ import annotations
 

@@ -139,11 +139,11 @@ def _choose(hits: Sequence[int], wanted: int, crash: int | None) -> int:
 
 
 def _first(total: int, size: int, at: int | None, hit_line: int | None, crash: int | None) -> int:
-    last_start = max(1, total - size + 1)
+    """What was looked for stands near the top, though it be near the end: a crash always is."""
     if at is not None:
         return min(max(1, at), max(1, total))
     wanted = hit_line or crash
-    return last_start if wanted is None else min(max(1, wanted - ABOVE), last_start)
+    return max(1, total - size + 1) if wanted is None else max(1, wanted - ABOVE)
 
 
 def _marks(quoted: Sequence[int]) -> Callable[[int], Mark]:
