@@ -86,7 +86,7 @@ class Collection:
         if core is not None:
             stored = sender.send(f"{directory}/vmcore", core, broken=broken)
         assert stored is not None
-        return self.look_after(stored.dump.directory, began)
+        return self.look_after(stored.dump.directory, began + 60)
 
     def test(self, host: str, *, succeeded: bool, days_ago: float = 0.0) -> Manifest:
         """`kdumpctl test` on `host`."""

@@ -27,6 +27,7 @@ from receiver.web.views.hosts import HostRow, Known
 FORM_MAX: Final = 16 << 10  # bytes
 FIELDS_MAX: Final = 20
 LASTING: Final = {"1h": 3600, "1d": 86_400, "7d": 7 * 86_400, "28d": 28 * 86_400}
+LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 DUMPS_MAX: Final = 50
 PAGE: Final = 500  # hosts
 
@@ -123,11 +124,17 @@ async def _known(state: State) -> Known:
 async def _collector(request: Request, state: State, named: str) -> Collector:
     settings = state.desk.settings
     keys = await run_in_threadpool(lambda: hostkeys.fingerprints(settings.state))
-    name = named.strip() if is_name(named.strip()) else socket.getfqdn()
-    return Collector(name if is_name(name) else "collector", _port(request, state), tuple(keys))
+    names = (named.strip(), _outside(request.url.hostname), _outside(socket.getfqdn()), socket.gethostname())
+    name = next(filter(is_name, names), "collector")
+    return Collector(name, _port(state), tuple(keys))
 
 
-def _port(request: Request, state: State) -> int:
+def _outside(name: str | None) -> str:
+    """`name`, if other machines can mean us by it."""
+    return "" if name is None or name in LOOPBACK else name
+
+
+def _port(state: State) -> int:
     """Where clients come in: 22 if that is among the addresses, else the first one's."""
     listening = getattr(state.desk, "ssh", None) or state.desk.settings.listen
     ports = [int(address.rpartition(":")[2]) for address in listening]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Iterable
 
 from markupsafe import Markup, escape
@@ -36,27 +35,26 @@ def picture(
     class_: str,
     **attributes: Number | str | None,
 ) -> Markup:
-    """A whole SVG that a screen reader can tell: its title, then its description."""
-    name = f"p{zlib.crc32(f'{class_}{title}{description}'.encode()):08x}"
+    """A whole SVG that says in words what it shows; several may stand in one page, so without ids."""
     return element(
         "svg",
-        element("title", title, id=f"{name}t"),
-        element("desc", description, id=f"{name}d"),
+        element("title", title),
+        element("desc", description),
         *parts,
         class_=f"plot {class_}",
         viewBox=f"0 0 {_value(width)} {_value(height)}",
         width=width,
         height=height,
         role="img",
-        aria_labelledby=f"{name}t {name}d",
+        aria_label=f"{title}: {description}",
         **attributes,
     )
 
 
 def ceiling(most: Number) -> int:
-    """A round number over `most` for the axis: 1, 2, 5 times a power of ten."""
+    """A round number over `most` for the axis: 1, 2, 4, 6, 8 times a power of ten; its half is whole, too."""
     for power in itertools.count():
-        for step in (1, 2, 5):
+        for step in (1, 2, 4, 6, 8):
             if step * 10**power >= most:
                 return int(step * 10**power)
     raise AssertionError

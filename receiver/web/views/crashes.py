@@ -21,7 +21,7 @@ SPREAD: Final[dict[Spread, str]] = {
     "once": "It happened once.",
     "host": "One machine again and again: suspect that machine.",
     "model": "One hardware model on several hosts: suspect the model, its firmware or its driver.",
-    "reason": "Several hosts of several kinds: suspect the kernel.",
+    "reason": "Several hosts, whatever their model: suspect the kernel, or what runs on all of them.",
 }
 COURSE: Final[dict[Course, str]] = {
     "new": "new this week",

@@ -118,7 +118,7 @@ def _suse(collector: Collector) -> Recipe:
         "suse",
         "SUSE Linux Enterprise, openSUSE",
         (
-            _trust(collector),
+            *_trust(collector),
             *_copied(collector),
             Step(f"Name it in {path}", _settled(path, lines)),
             Step("Build the capture image with it", "mkdumprd -f && systemctl restart kdump"),
@@ -159,22 +159,24 @@ def _ssh(collector: Collector) -> Recipe:
     return Recipe(
         "ssh",
         "Anything with ssh-copy-id",
-        (_trust(collector), *_copied(collector), Step("Try it: it answers with the free space", tried)),
+        (*_trust(collector), *_copied(collector), Step("Try it: it answers with the free space", tried)),
     )
 
 
 def _prepared(collector: Collector) -> tuple[Step, ...]:
     """Host keys, and the port for clients that cannot name one: kdump.conf and kdump-tools."""
     if collector.port == SSH_PORT:
-        return (_trust(collector),)
+        return _trust(collector)
     lines = (f"Host {collector.name}", f"    Port {collector.port}")
     port = Step(f"Say that it listens on port {collector.port}", _appended("~/.ssh/config", lines))
-    return _trust(collector), port
+    return *_trust(collector), port
 
 
-def _trust(collector: Collector) -> Step:
+def _trust(collector: Collector) -> tuple[Step, ...]:
+    if not collector.keys:
+        return ()
     line = f"install -d -m 700 ~/.ssh && {_appended('~/.ssh/known_hosts', collector.known_hosts)}"
-    return Step("Trust this server: its host keys, so that nothing asks later", line)
+    return (Step("Trust this server: its host keys, so that nothing asks later", line),)
 
 
 def _copied(collector: Collector) -> tuple[Step, Step]:
