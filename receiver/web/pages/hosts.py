@@ -92,7 +92,7 @@ async def _host_page(
     request: Request, *, token: Any = None, secret: str = "", collector: str = ""
 ) -> Response:
     state, now, name = state_of(request), time.time(), _name(request)
-    known = await _known(state)
+    known = await _known(state, name)
     tokens = await run_in_threadpool(state.desk.tokens.all)
     found = hosts.page(name, known, tokens, now)
     dumps = await run_in_threadpool(lambda: state.shelf.briefs(Query(host=name, most=DUMPS_MAX + 1)))
@@ -115,10 +115,10 @@ async def _host_page(
     )
 
 
-async def _known(state: State) -> Known:
+async def _known(state: State, name: str | None = None) -> Known:
     fence = await state.fence.nodes()
     notes = await run_in_threadpool(state.shelf.live)
-    return await run_in_threadpool(lambda: state.shelf.known(notes, fence))
+    return await run_in_threadpool(lambda: state.shelf.known(notes, fence, name))
 
 
 async def _collector(request: Request, state: State, named: str) -> Collector:

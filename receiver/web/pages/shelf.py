@@ -119,9 +119,14 @@ class Shelf:
         limits = Limits(settings.max_dump_bytes, settings.keep_free)
         return space_page(space(settings.root, limits), settings.keep_free, dumps, (), now)
 
-    def known(self, receiving: list[Incoming], fence: Fence) -> Known:
-        """All that is known of hosts."""
+    def known(self, receiving: list[Incoming], fence: Fence, name: str | None = None) -> Known:
+        """All that is known of hosts; of the host `name` as it is this moment."""
         enrolled, blocks, contacts, trials, dumps = self._while_fresh("hosts", self._hosts)
+        if name is not None:
+            now = self._desk.keys.host(name)
+            enrolled = [*(host for host in enrolled if host.name != name), *[now][: bool(now.keys)]]
+            contact = self._contacts.of(name)
+            contacts = contacts | ({name: contact} if contact else {})
         hosts = [note.host for note in receiving]
         return Known(enrolled, blocks, contacts, trials, dumps, hosts, fence)
 
