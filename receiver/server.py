@@ -25,6 +25,7 @@ from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
+from receiver.spool.clock import iso
 from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.space import Limits
 from receiver.ssh.door import Door
