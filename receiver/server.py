@@ -18,7 +18,18 @@ from typing import Final
 from receiver import reports, stores
 from receiver.aftercare import Aftercare
 from receiver.analysis import runner
-from receiver.events import Bus, Event, HostKeyChanged, LoginAccepted, Stopping, Tidied, Trouble, line
+from receiver.catalogue.writer import JournalWriter
+from receiver.events import (
+    Bus,
+    Event,
+    GroupAppeared,
+    HostKeyChanged,
+    LoginAccepted,
+    Stopping,
+    Tidied,
+    Trouble,
+    line,
+)
 from receiver.hosts import certificates, hostkeys
 from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
@@ -51,6 +62,10 @@ class Server:
         self._catalogue = open_catalogue(settings)
         self._bus = Bus()
         self._bus.subscribe(log_event)
+        self._writer = JournalWriter(
+            self._catalogue.journal, self._bus.tell, settings.events_keep, settings.events_days * 86_400
+        )
+        self._bus.subscribe(self._writer.hear)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._contacts = Contacts(settings.state)
@@ -98,6 +113,7 @@ class Server:
         await asyncio.gather(*chores, return_exceptions=True)
         self._executor.shutdown()
         aftercare.end()
+        self._writer.close()
         self._catalogue.close()
 
     def _aftercare(self) -> Aftercare:
@@ -142,7 +158,9 @@ class Server:
 
     def _record(self, dump: Manifest) -> None:
         receiving = dump.verdict == RECEIVING
-        stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving)
+        for event in stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving):
+            if isinstance(event, GroupAppeared):
+                self._bus.tell(event)
 
     def _tell_trouble(self, path: Path, error: Exception) -> None:
         self._bus.tell(Trouble(str(path), str(error) or repr(error)))

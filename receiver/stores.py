@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from receiver.catalogue.store import Catalogue
+from receiver.events import Event
 from receiver.failure import Failure
 from receiver.settings import Settings
 from receiver.spool import manifest, recovery
@@ -40,21 +41,26 @@ def catalogue_of(settings: Settings) -> Iterator[Catalogue]:
         yield catalogue
 
 
-def enlist(spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False) -> None:
+def enlist(
+    spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False, announce: bool = True
+) -> list[Event]:
     """Bring one dump's row up to its manifest, as that is now: other processes may write it, too.
 
-    `receiving` says that its core is on its way.
+    `receiving` says that its core is on its way; `announce`, that the journal tells what is new.
+    The events that it told.
     """
     try:
         with spool.changing(directory) as path:
             dump = manifest.load(path)
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
-            catalogue.record(dump)
+            told = catalogue.record(dump, announce=announce)
             spool.caught_up(directory)
     except FileNotFoundError:  # an operator took it away
         catalogue.forget([directory])
         spool.caught_up(directory)
+        return []
+    return told
 
 
 def catch_up(spool: Spool, catalogue: Catalogue) -> None:
@@ -74,10 +80,12 @@ def mend(
 ) -> Iterator[Mended]:
     """Bring every dump in order, and the rows that are behind (or every one); gives each dump.
 
-    A directory that cannot be mended is told to `trouble`, and the others are.
+    A directory that cannot be mended is told to `trouble`, and the others are. An empty catalogue
+    that is filled anew from an old spool announces none of its dumps, but those that nobody listed.
     """
     recovery.sweep(spool, now)
     known = catalogue.known()
+    lost, behind = not known, set(spool.behind())
     for directory in spool.directories():
         row = known.pop(directory.name, None)
         try:
@@ -86,7 +94,8 @@ def mend(
                 continue
             recovery.bind_names(spool, mended.dump)
             if every_row or row != recovery.document(mended.dump):
-                enlist(spool, catalogue, directory.name)
+                new = not lost or directory.name in behind
+                enlist(spool, catalogue, directory.name, announce=new)
         except (OSError, ValueError, Failure) as error:
             trouble(directory, error)
         else:
