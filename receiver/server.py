@@ -23,11 +23,11 @@ from receiver.hosts import certificates, hostkeys
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
+from receiver.pruner import Pruner
 from receiver.settings import Settings
 from receiver.spool.clock import iso
 from receiver.spool.hashing import with_digest
 from receiver.spool.manifest import RECEIVING, Manifest, StoredFile
-from receiver.spool.space import Limits
 from receiver.spool.store import Stopped
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
@@ -52,6 +52,7 @@ class Server:
         self._catalogue = open_catalogue(settings)
         self._bus = Bus()
         self._bus.subscribe(log_event)
+        self._pruner = Pruner(settings, self._spool, self._catalogue, self._bus)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
@@ -73,7 +74,7 @@ class Server:
         door = Door(
             settings=self._settings,
             spool=self._spool,
-            limits=Limits(self._settings.max_dump_bytes, self._settings.keep_free),
+            admission=self._pruner.admission,
             bus=self._bus,
             hosts=HostKeys(self._settings.state),
             tokens=Tokens(self._settings.state),
@@ -85,7 +86,8 @@ class Server:
         acceptors = [await listen(door, keys, sock) for sock in self._sockets]
         ready()
         chores = [
-            loop.create_task(chore) for chore in (_beat(beat), self._background(door), self._catch_up(door))
+            loop.create_task(chore)
+            for chore in (_beat(beat), self._background(door), self._catch_up(door), self._prune(door))
         ]
         if self._settings.analysis and runner.available():
             threading.Thread(target=self._analyse, name="analysis", daemon=True).start()
@@ -133,10 +135,13 @@ class Server:
             dump = reports.write(self._spool, directory, iso(time.time()), self._overrides)
             self._record(dump)
             self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
+            if self._pruner.after_report(dump):
+                return
         if file.core:
             self._deeper.put_nowait(directory)
         if file.sha256 is None:
-            self._record(with_digest(self._spool, directory, file.name, self._ending.is_set))
+            with contextlib.suppress(FileNotFoundError):  # its space was needed
+                self._record(with_digest(self._spool, directory, file.name, self._ending.is_set))
 
     def _recover(self) -> None:
         for mended in stores.mend(self._spool, self._catalogue, time.time(), self._tell_trouble):
@@ -167,6 +172,15 @@ class Server:
             await asyncio.sleep(CATCH_UP_SECONDS)
             with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
                 await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
+
+    async def _prune(self, door: Door) -> None:
+        """Of several processes the first one looks, every now and then, what retention has to do."""
+        while self._first:
+            await asyncio.sleep(self._settings.prune_seconds)
+            try:
+                await door.off_loop(partial(self._pruner.run, self._ending.is_set))
+            except Exception as error:
+                self._bus.tell(Trouble("retention", repr(error)))
 
     def _analyse(self) -> None:
         """One core after the other, for ever: a daemon thread, since a stop need not wait for drgn."""
