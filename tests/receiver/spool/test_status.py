@@ -21,6 +21,6 @@ def test_the_last_word_counts_within_one_second(tmp_path: Path) -> None:
     )
     for word in (b"fail\n", b"maybe\n", b"success\n"):
         upload = view.begin(STATUS, "echo")
-        upload.write([word])
+        upload.write(word)
         upload.finish()
     assert view.read_status(STATUS) == b"success\n"
