@@ -28,7 +28,7 @@ from receiver.spool.retention import Choice, Need, Policy, in_storm, plan, spare
 from receiver.spool.space import Bound, Limits, Space, bounds, disk, quota_of, space
 
 SMALL: Final = 1 << 20  # bytes that a log or a note is promised
-CORE: Final = 16 << 20  # ... and a core of a host that never sent one
+CORE: Final = 4 << 20  # ... and a core of a host that never sent a whole one
 STEP_MAX: Final = 1 << 30  # bytes that an upload of unknown size is promised at once
 ORPHAN_SECONDS: Final = 60.0  # after which a promise without a growing file is void
 TRIES: Final = 3  # to make room, when a plan was overtaken by a pin
