@@ -35,10 +35,10 @@ from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
+from receiver.pruner import Pruner
 from receiver.settings import Settings
 from receiver.spool.clock import iso
 from receiver.spool.manifest import RECEIVING, Manifest
-from receiver.spool.space import Limits
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
@@ -66,6 +66,7 @@ class Server:
             self._catalogue.journal, self._bus.tell, settings.events_keep, settings.events_days * 86_400
         )
         self._bus.subscribe(self._writer.hear)
+        self._pruner = Pruner(settings, self._spool, self._catalogue, self._bus)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
         self._contacts = Contacts(settings.state)
@@ -88,7 +89,7 @@ class Server:
         door = Door(
             settings=self._settings,
             spool=self._spool,
-            limits=Limits(self._settings.max_dump_bytes, self._settings.keep_free),
+            admission=self._pruner.admission,
             bus=self._bus,
             hosts=HostKeys(self._settings.state),
             tokens=Tokens(self._settings.state),
@@ -103,6 +104,7 @@ class Server:
         chores = [loop.create_task(chore) for chore in (_beat(beat), self._catch_up(door))]
         if self._first:
             chores.append(loop.create_task(self._recover(door, aftercare)))
+            chores.append(loop.create_task(self._prune(door)))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
@@ -123,6 +125,7 @@ class Server:
             overrides.load(self._settings.overrides) if self._settings.overrides else overrides.NONE,
             self._bus,
             self._record,
+            reported=self._pruner.after_report,
             analyses=self._settings.analysis and runner.available(),
         )
 
@@ -181,6 +184,15 @@ class Server:
             await asyncio.sleep(CATCH_UP_SECONDS)
             with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
                 await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
+
+    async def _prune(self, door: Door) -> None:
+        """Of several processes the first one looks, every now and then, what retention has to do."""
+        while True:
+            await asyncio.sleep(self._settings.prune_seconds)
+            try:
+                await door.off_loop(partial(self._pruner.run, self._ending.is_set))
+            except Exception as error:
+                self._bus.tell(Trouble("retention", repr(error)))
 
 
 def authorities_of(settings: Settings) -> certificates.Authorities | None:
