@@ -17,10 +17,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.machine import CACHE, Run, boot
+from tests.e2e.machine import CACHE, Run, boot, fetch_kernel
+from tests.e2e.prebuilt import prebuild
 from tests.e2e.server import Receiver, Sshd, fence, receiver, sshd
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -104,8 +106,13 @@ def guest(
     memory: int = 768,
     reserve: str = "192M",
     image: str = "",
+    built_here: bool = True,
+    **more: Any,
 ) -> Run:
-    """One life of the guest with this kdump.conf; ``{port}`` and ``{dumps}`` stand for the server's."""
+    """One life of the guest with this kdump.conf; ``{port}`` and ``{dumps}`` stand for the server's.
+
+    ``built_here`` has dracut run on this machine, for a guest whose devices do not matter to it.
+    """
     stage = Path("/var/tmp") / f"kdump-net-e2e-stage-{tmp_path.name}-{life}"
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "scripts").mkdir(parents=True)
@@ -127,6 +134,8 @@ def guest(
     kept = CACHE / "images" / name
     if kept.exists():
         shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
+    elif built_here and not disks and "kdump_p" not in conf:
+        prebuild(stage, fetch_kernel(), family)
     try:
         return boot(
             stage,
@@ -137,6 +146,7 @@ def guest(
             until=until,
             memory=memory,
             reserve=reserve,
+            **more,
         )
     finally:
         if (stage / "images").exists():
