@@ -100,6 +100,7 @@ _PERHAPS = "busybox vmcore-dmesg makedumpfile blockdev umount".split()  # noqa: 
 # where there is no busybox; they bring systemd's library along
 _END = ("reboot", "halt", "poweroff", "systemctl")
 _FENCE = ("openssl", "bash", "socat", "nc", "xxd", "od", "hostname")
+_NFS_DRIVERS = ("nfs", "nfsv3", "nfsv4", "nfs_layout_nfsv41_files")
 _STORAGE = (("lvm", "lvm"), ("raid", "mdraid"), ("mpath", "multipath"), ("crypt", "crypt"), ("dm", "dm"))
 
 
@@ -163,6 +164,8 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
         *config.extra_modules,
         *facts.network.drivers,
         *(t.fstype for t in targets if isinstance(t, Filesystem)),
+        # dracut's nfs module takes only what this host has loaded now
+        *(driver for driver in _NFS_DRIVERS if any(isinstance(t, Nfs) for t in targets)),
     ]
     lease = any(word.startswith("ip=") and ":dhcp" in word for word in facts.network.arguments)
     return Needs(*(tuple(dict.fromkeys(x)) for x in (modules, programs, perhaps, drivers, devices)), lease)
