@@ -23,7 +23,7 @@ from receiver.spool import incoming
 from receiver.spool.dumps import Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import RECEIVING, Manifest
-from receiver.spool.space import Limits, space
+from receiver.spool.space import Space, bytes_of, disk
 from receiver.spool.view import STATUS, STATUS_MAX
 from receiver.triage import report
 from receiver.triage.report import Report
@@ -115,8 +115,10 @@ class Shelf:
     def room(self, dumps: list[Brief], now: float) -> SpacePage:
         """The space, with `dumps` all that are stored."""
         settings = self._desk.settings
-        limits = Limits(settings.max_dump_bytes, settings.keep_free)
-        return space_page(space(settings.root, limits), settings.keep_free, dumps, (), now)
+        now_there = disk(settings.root)
+        kept = bytes_of(settings.keep_free, now_there.total)
+        room = Space(now_there.total, now_there.total - now_there.free, max(0, now_there.free - kept))
+        return space_page(room, kept, dumps, (), now)
 
     def known(self, receiving: list[Incoming], fence: Fence, name: str | None = None) -> Known:
         """All that is known of hosts; of the host `name` as it is this moment."""
