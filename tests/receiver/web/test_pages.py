@@ -15,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from receiver.events import Pruned
 from receiver.settings import Settings
+from receiver.spool.manifest import load
 from receiver.web.pages.fences import FenceClient
 from tests.builders.collection import Collection
 from tests.rig.pages import Viewer, application
@@ -153,6 +155,35 @@ async def test_a_token_is_revoked_from_its_hosts_page(client: httpx.AsyncClient,
     answer = await client.post(f"/hosts/web10/tokens/{token.id}/revoke", data={"csrf": CSRF})
     assert answer.status_code == 303
     assert [token for token in made.tokens.all() if token.host == "web10"] == []
+
+
+async def test_a_dump_is_pinned_and_unpinned_with_a_word_why(
+    client: httpx.AsyncClient, made: Collection
+) -> None:
+    """By name; the manifest and the audit trail have it, and a forged form changes nothing."""
+    (dump,) = ids(await client.get("/dumps?host=db2"))
+    assert (await client.post(f"/dumps/{dump}/pin", data={"note": "x"})).status_code == 403
+    answer = await client.post(f"/dumps/{dump}/pin", data={"csrf": CSRF, "note": "ticket <4711>"})
+    assert answer.status_code == 303
+    page = (await client.get(answer.headers["location"])).text
+    assert "Pinned</strong> by anna" in page
+    assert "ticket &lt;4711&gt;" in page
+    (directory,) = made.spool.root.glob("db2-*")
+    assert load(directory).pinned is not None
+    await client.post(f"/dumps/{dump}/unpin", data={"csrf": CSRF})
+    assert load(directory).pinned is None
+    assert [entry.what for entry in load(directory).history][-2:] == ["pinned", "unpinned"]
+
+
+async def test_what_was_pruned_is_on_the_curve_until_it_went(
+    client: httpx.AsyncClient, made: Collection
+) -> None:
+    """The journal remembers what the disk does not."""
+    gone = Pruned("old1", "0123456789", "old1-x", "dump", 5 << 30, "anna", "older than `dump_age`")
+    made.journal.append([gone], made.now - 86_400)
+    answer = await client.get("/space")
+    assert "What the dumps on the disk took" in answer.text
+    assert "at most 5.0 GiB" in answer.text
 
 
 async def test_the_lines_name_the_server_as_the_browser_does(client: httpx.AsyncClient) -> None:
