@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from receiver.events import Pruned
+from receiver.events import Pruned, UploadFinished
 from receiver.settings import Settings
 from receiver.spool.manifest import load
 from receiver.web.pages.fences import FenceClient
@@ -180,6 +180,10 @@ async def test_what_was_pruned_is_on_the_curve_until_it_went(
 ) -> None:
     """The journal remembers what the disk does not."""
     gone = Pruned("old1", "0123456789", "old1-x", "dump", 5 << 30, "anna", "older than `dump_age`")
+    came = UploadFinished(
+        "old1", "192.0.2.9", gone.dump, gone.directory, "vmcore", 5 << 30, 1, 1.0, "elf", "complete", ""
+    )
+    made.journal.append([came], made.now - 9 * 86_400)
     made.journal.append([gone], made.now - 86_400)
     answer = await client.get("/space")
     assert "What the dumps on the disk took" in answer.text
