@@ -79,8 +79,7 @@ def enlist(spool: Spool, catalogue: Catalogue, directory: str, *, receiving: boo
             dump = manifest.load(path)
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
-            with spool.ledger.changing() as transaction:
-                transaction.enter(usage.row(path, dump))
+            usage.enter(spool, dump)
             catalogue.record(dump)
             spool.caught_up(directory)
     except FileNotFoundError:  # an operator, or retention, took it away
