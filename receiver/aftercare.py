@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from receiver import reports
-from receiver.events import Bus, Reported, Trouble
+from receiver.catalogue.news import reported
+from receiver.events import Bus, Trouble
 from receiver.settings import Settings
 from receiver.spool import manifest
 from receiver.spool.clock import iso
@@ -112,8 +113,8 @@ class Aftercare:
             if job.old and manifest.load(self._spool.root / job.directory).crash_class is not None:
                 return  # it came since the start, and was seen to
             dump = reports.write(self._spool, job.directory, iso(time.time()), self._overrides)
+            self._bus.tell(reported(dump))
             self._record(dump)
-            self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
             self._reported(dump)
         finally:
             if job.file.core:

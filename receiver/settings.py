@@ -116,7 +116,11 @@ class Settings(BaseModel):
     analysis_memory: Bytes = 4 << 30
     debuginfo: tuple[Path, ...] = (Path("/usr/lib/debug"),)
     debuginfod: tuple[str, ...] = ()
+    events_keep: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    events_days: Annotated[float, Field(gt=0, le=36_500)] = 90
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    fence_url: Annotated[str, Field(pattern=r"^(https?://|unix:///)\S+$")] | None = None
+    fence_token_file: Path | None = None
     quota: dict[str, Amount] = Field(default_factory=dict)
     retention: Retention = Retention()
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from receiver.catalogue.store import Catalogue
+from receiver.events import Event
 from receiver.failure import Failure
 from receiver.settings import Settings
 from receiver.spool import manifest, recovery, usage
@@ -69,10 +70,13 @@ def catalogue_of(settings: Settings) -> Iterator[Catalogue]:
         yield catalogue
 
 
-def enlist(spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False) -> None:
+def enlist(
+    spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False, announce: bool = True
+) -> list[Event]:
     """Bring one dump's row up to its manifest, as that is now: other processes may write it, too.
 
-    `receiving` says that its core is on its way.
+    `receiving` says that its core is on its way; `announce`, that the journal tells what is new.
+    The events that it told.
     """
     try:
         with spool.changing(directory) as path:
@@ -80,13 +84,15 @@ def enlist(spool: Spool, catalogue: Catalogue, directory: str, *, receiving: boo
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
             usage.enter(spool, dump)
-            catalogue.record(dump)
+            told = catalogue.record(dump, announce=announce)
             spool.caught_up(directory)
     except FileNotFoundError:  # an operator, or retention, took it away
         with spool.ledger.changing() as transaction:
             transaction.forget(directory)
         catalogue.forget([directory])
         spool.caught_up(directory)
+        return []
+    return told
 
 
 def catch_up(spool: Spool, catalogue: Catalogue) -> None:
@@ -106,12 +112,14 @@ def mend(
 ) -> Iterator[Mended]:
     """Bring every dump in order, and the rows that are behind (or every one); gives each dump.
 
-    A directory that cannot be mended is told to `trouble`, and the others are.
+    A directory that cannot be mended is told to `trouble`, and the others are. An empty catalogue
+    that is filled anew from an old spool announces none of its dumps, but those that nobody listed.
     """
     recovery.sweep(spool, now)
     spool.ledger.mend()
     counted = {row.directory: row for row in spool.ledger.dumps()}
     known = catalogue.known()
+    lost, behind = not known, set(spool.behind())
     for directory in spool.directories():
         row = known.pop(directory.name, None)
         use = counted.pop(directory.name, None)
@@ -122,7 +130,8 @@ def mend(
             recovery.bind_names(spool, mended.dump)
             true = usage.row(directory, mended.dump)
             if every_row or row != recovery.document(mended.dump) or use != true:
-                enlist(spool, catalogue, directory.name)
+                new = not lost or directory.name in behind
+                enlist(spool, catalogue, directory.name, announce=new)
         except (OSError, ValueError, Failure) as error:
             trouble(directory, error)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from receiver.catalogue import when
 from receiver.catalogue.store import Query
 from receiver.dump.kind import sniff_untrusted
 from receiver.failure import Failure
@@ -34,31 +34,14 @@ COLOURS: Final = {
     "damaged": "red",
     "unknown": "dim",
 }
-_AGO = re.compile(
-    r"(\d{1,6})\s*(?:(min)(?:ute)?s?|(s)(?:ec(?:ond)?s?)?|(m)|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)"
-    r"(?:\s+ago)?"
-)
-_SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def since(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     """``2h``, ``3 days ago``, ``today``, ``2026-11-23`` or a whole time stamp: as the catalogue sorts it."""
-    if text is None:
-        return None
-    now = dt.datetime.now(dt.UTC)
-    found = _AGO.fullmatch(text.strip())
-    if found:
-        unit = next(filter(None, found.groups()[1:]))
-        when = now - dt.timedelta(seconds=min(int(found[1]) * _SECONDS[unit], now.timestamp()))
-    elif text in {"today", "yesterday"}:
-        midnight = dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-        when = midnight - dt.timedelta(days=text == "yesterday")
-    else:
-        try:
-            when = dt.datetime.fromisoformat(text).astimezone()
-        except (ValueError, OverflowError):
-            raise click.BadParameter(f"{text!r}: say 2h, 3d, today, or 2026-11-23[T10:00]") from None
-    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return None if text is None else when.since(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(name="list")

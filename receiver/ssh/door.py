@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 
 import asyncssh
 
-from receiver.events import Bus, Trouble, UploadFailed, UploadFinished, UploadRefused, UploadStarted
+from receiver.catalogue.news import finished
+from receiver.events import Bus, Trouble, UploadFailed, UploadRefused, UploadStarted
 from receiver.hosts.certificates import Authorities
 from receiver.hosts.identity import Identity
 from receiver.hosts.keys import HostKeys
@@ -189,22 +190,7 @@ class Reception:
         return stored
 
     def _tell(self, stored: Stored) -> None:
-        file, owner = stored.file, self._view.owner
-        self._door.bus.tell(
-            UploadFinished(
-                host=owner.name,
-                peer=owner.peer,
-                dump=stored.dump.id,
-                directory=stored.dump.directory,
-                file=file.name,
-                bytes=file.bytes,
-                wire_bytes=file.wire_bytes,
-                seconds=file.seconds,
-                kind=file.kind,
-                verdict=file.verdict,
-                reason=file.reason,
-            )
-        )
+        self._door.bus.tell(finished(stored.dump, stored.file))
 
     def _tell_failure(self, reason: str) -> None:
         owner = self._view.owner
