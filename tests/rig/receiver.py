@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "kdump-receiver"
 SECONDS = 60  # that any one client may take
@@ -35,7 +35,7 @@ class Receiver:
         self.config.write_text(f"root = {json.dumps(str(self.root))}\nkeep_free = 0\n{self.settings}\n")
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Receiver:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
