@@ -196,6 +196,32 @@ class Tidied(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class UploadRefused(Event):
+    """There was no room, before the first byte: of the disk, of `max_use`, or of the host's quota."""
+
+    name: ClassVar[str] = "upload.refused"
+    level: ClassVar[int] = logging.WARNING
+    host: str
+    peer: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned(Event):
+    """Retention took a core (or the rest, when that was old, too)."""
+
+    name: ClassVar[str] = "dump.pruned"
+    host: str
+    dump: str
+    directory: str
+    what: str  # core, dump
+    bytes: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble(Event):
     """Something of ours failed and work went on without it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from receiver.catalogue import journal
+from receiver.catalogue import brief, journal
+from receiver.catalogue.brief import Brief
 from receiver.catalogue.journal import Journal
 from receiver.catalogue.news import group_of, news
 from receiver.catalogue.schema import dumps
@@ -41,6 +43,7 @@ class Query:
     since: str | None = None  # UTC, ISO 8601
     verdict: str | None = None
     signature: str | None = None  # may be cut short
+    file: str | None = None  # some file has this name, in the client's words or in ours
     most: int | None = None
 
 
@@ -136,25 +139,15 @@ class Catalogue:
 
     def find(self, query: Query) -> Iterator[Manifest]:
         """The dumps that match, newest first."""
-        statement = sa.select(dumps.c.manifest)
-        if query.id is not None:  # a whole name before those that only begin so
-            whole = sa.or_(dumps.c.id == query.id, dumps.c.directory == query.id)
-            statement = statement.where(sa.or_(whole, dumps.c.id.startswith(query.id, autoescape=True)))
-            statement = statement.order_by(whole.desc())
-        statement = statement.order_by(dumps.c.date.desc(), dumps.c.id)
-        if query.host is not None:
-            statement = statement.where(dumps.c.host == query.host)
-        if query.since is not None:
-            statement = statement.where(dumps.c.date >= query.since)
-        if query.verdict is not None:
-            statement = statement.where(dumps.c.verdict == query.verdict)
-        if query.signature is not None:
-            statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
-        if query.most is not None:
-            statement = statement.limit(query.most)
         with self._engine.connect() as connection:
-            for (document,) in connection.execute(statement):
+            for (document,) in connection.execute(_selected(query, dumps.c.manifest)):
                 yield from_json(document)
+
+    def briefs(self, query: Query) -> list[Brief]:
+        """The same, of each dump only what lists and plots need: thousands take no time."""
+        statement = _selected(query, *brief.columns(self._engine.dialect.name))
+        with self._engine.connect() as connection:
+            return [Brief(*row) for row in connection.execute(statement)]
 
     def find_unfinished(self) -> Iterator[Manifest]:
         """The dumps that wait for a file's sha256, or for their report."""
@@ -182,6 +175,28 @@ class Catalogue:
         return statement.on_conflict_do_update(
             index_elements=["id"], set_={k: v for k, v in row.items() if k != "id"}
         )
+
+
+def _selected(query: Query, *columns: Any) -> sa.Select[Any]:
+    statement = sa.select(*columns)
+    if query.id is not None:  # a whole name before those that only begin so
+        whole = sa.or_(dumps.c.id == query.id, dumps.c.directory == query.id)
+        statement = statement.where(sa.or_(whole, dumps.c.id.startswith(query.id, autoescape=True)))
+        statement = statement.order_by(whole.desc())
+    statement = statement.order_by(dumps.c.date.desc(), dumps.c.id)
+    if query.host is not None:
+        statement = statement.where(dumps.c.host == query.host)
+    if query.since is not None:
+        statement = statement.where(dumps.c.date >= query.since)
+    if query.verdict is not None:
+        statement = statement.where(dumps.c.verdict == query.verdict)
+    if query.signature is not None:
+        statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
+    if query.file is not None:
+        statement = statement.where(dumps.c.manifest.contains(json.dumps(query.file), autoescape=True))
+    if query.most is not None:
+        statement = statement.limit(query.most)
+    return statement
 
 
 def _row(dump: Manifest) -> dict[str, Any]:
