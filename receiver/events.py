@@ -201,6 +201,7 @@ class UploadRefused(Event):
 
     name: ClassVar[str] = "upload.refused"
     level: ClassVar[int] = logging.WARNING
+    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     file: str
