@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from receiver.failure import Failure
 
@@ -33,7 +33,9 @@ def _bytes(value: object) -> object:
 
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
-Port = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]]*):\d{1,5}$")]
+PORT_PATTERN: Final = r"^(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]]*):\d{1,5}$"
+WEB_PATTERN: Final = PORT_PATTERN.removesuffix("$") + "$|^$"  # empty: no web server
+Port = Annotated[str, Field(pattern=PORT_PATTERN)]
 
 
 class Settings(BaseModel):
@@ -63,6 +65,16 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     fence_url: Annotated[str, Field(pattern=r"^(https?://|unix:///)\S+$")] | None = None
     fence_token_file: Path | None = None
+    web: Annotated[str, Field(pattern=WEB_PATTERN)] = "127.0.0.1:8080"
+    web_tls_certificate: Path | None = None
+    web_tls_key: Path | None = None
+    behind_proxy: bool = False
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.web_tls_certificate is None) != (self.web_tls_key is None):
+            raise ValueError("web_tls_certificate and web_tls_key belong together; one is missing")
+        return self
 
     @property
     def state(self) -> Path:
@@ -103,4 +115,6 @@ def _explain(path: Path | None, problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{where}: {key}: no such setting; the sample file explains every key"
     reason = problem["msg"].removeprefix("Value error, ")
+    if not key:  # of several keys together
+        return f"{where}: {reason}"
     return f"{where}: {key}: {reason}, not {problem['input']!r}"
