@@ -38,6 +38,9 @@ if [ "${1:-}" = e2e ]; then
     need busybox busybox
     need cpio cpio
     need debugfs e2fsprogs
+    need ganesha.nfsd nfs-ganesha-vfs
+    need mount.nfs nfs-common
+    need dash dash
     need udevadm udev
 fi
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from receiver.catalogue import brief
+from receiver.catalogue import brief, journal
 from receiver.catalogue.brief import Brief
+from receiver.catalogue.journal import Journal
+from receiver.catalogue.news import group_of, news
 from receiver.catalogue.schema import dumps
 from receiver.durable import locked, make_directory
+from receiver.events import Event, Reported
 from receiver.failure import Failure
 from receiver.spool.manifest import Manifest, as_json, from_json
 
-HEAD: Final = "0001"  # the newest revision of migrations/
+HEAD: Final = "0002"  # the newest revision of migrations/
 BACKENDS: Final = ("sqlite", "postgresql")
 BUSY_SECONDS: Final = 3  # that a client may wait for a catalogue that is locked or away
 MIGRATING: Final = 0x6B64756D70  # of PostgreSQL's advisory locks, the one that we hold meanwhile: "kdump"
@@ -91,14 +95,41 @@ class Catalogue:
                 return None
             return connection.execute(sa.text("select version_num from alembic_version")).scalar()
 
-    def record(self, dump: Manifest) -> None:
-        """Put in, or replace, one dump."""
+    @property
+    def engine(self) -> sa.Engine:
+        """The database, for further tables of it."""
+        return self._engine
+
+    @property
+    def journal(self) -> Journal:
+        """What happened."""
+        return Journal(self._engine)
+
+    def record(self, dump: Manifest, *, announce: bool = True) -> list[Event]:
+        """Put in, or replace, one dump; with `announce`, and in the same transaction, what is new of it.
+
+        Hold the dump meanwhile: what is new is what the row did not know. The events that went
+        into the journal.
+        """
+        same = sa.or_(dumps.c.id == dump.id, dumps.c.directory == dump.directory)
         with self._engine.begin() as connection:
+            row = connection.execute(sa.select(dumps.c.manifest).where(same).limit(1)).scalar()
             # The directory decides: a manifest that was made anew has another id.
             connection.execute(
                 sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
             )
             connection.execute(self._upsert(_row(dump)))
+            told = list(news(from_json(row) if row else None, dump)) if announce else []
+            if told:
+                journal.take_turn(connection)
+                if dump.signature and any(isinstance(event, Reported) for event in told):
+                    alike = sa.select(dumps.c.id).where(
+                        dumps.c.signature == dump.signature, dumps.c.id != dump.id
+                    )
+                    if connection.execute(alike.limit(1)).scalar() is None:
+                        told.append(group_of(dump))
+                journal.write(connection, told, time.time())
+        return told
 
     def forget(self, directories: Iterable[str]) -> None:
         """Take out the rows of directories that are gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class NoJournal:
     def last_id(self) -> int:
         return self.last
 
-    def after(self, id: int, limit: int) -> list[Any]:  # noqa: A002
+    def newest(self, limit: int, *, names: Iterable[str] | None = None) -> list[Any]:
         return []
 
 

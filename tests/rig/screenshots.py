@@ -50,7 +50,9 @@ def main() -> int:
 
 def _take(seen: Visit, path: Path) -> None:
     """The page from its top, as far as one scrolls."""
-    width, height = (seen.page.viewport_size or {}).values()
+    size = seen.page.viewport_size
+    assert size is not None
+    width, height = size["width"], size["height"]
     whole: int = seen.page.evaluate("document.documentElement.scrollHeight")
     shown = height if width == PHONE[0] else min(whole, HIGHEST)
     clip: FloatRect = {"x": 0, "y": 0, "width": width, "height": shown}

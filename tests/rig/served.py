@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from types import TracebackType
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -16,7 +17,7 @@ class Served:
     """Use it as a context; `url` is where it answers."""
 
     def __init__(self, application: Starlette) -> None:
-        self._application = application
+        self._application: Any = application  # whose types are not those of Hypercorn
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._loop = asyncio.new_event_loop()

@@ -22,7 +22,7 @@ DATA = Path(__file__).parent.parent / "data"
 SHARED = DATA.parent.parent.parent / "shared" / "vmcores"
 HOSTS = ("web01", "web02", "web03", "web07", "db-a1", "db-a2", "kvm04", "kvm05", "ceph-osd3", "build2")
 # Kind of crash: the hosts that have it, how many days ago.
-STORY = (
+STORY: tuple[tuple[str, str, tuple[float, ...]], ...] = (
     ("listcorrupt", "kvm04", (25, 21, 18, 12, 9, 4.2, 1.1)),
     ("null", "web01", (16, 6.1, 2.2, 0.9)),
     ("null", "web02", (5.4, 1.8, 0.4)),
@@ -50,8 +50,8 @@ def fleet(directory: Path) -> Fleet:
     made = Collection(directory)
     chance = random.Random(7)
     for number, name in enumerate(HOSTS):
-        days = {"build2": 41.0, "kvm05": 0.2}.get(name, chance.random() * 0.9)
-        made.enrol(name, seen_days_ago=days, peer=f"10.4.{number // 4}.{20 + number}")
+        seen = {"build2": 41.0, "kvm05": 0.2}.get(name, chance.random() * 0.9)
+        made.enrol(name, seen_days_ago=seen, peer=f"10.4.{number // 4}.{20 + number}")
     for name in HOSTS:
         if name not in {"build2", "db-a2"}:
             made.test(name, succeeded=name != "ceph-osd3", days_ago=30 + chance.random() * 9)
@@ -89,5 +89,5 @@ def _begin(made: Collection, host: str, part: float, seconds: float) -> Upload:
     upload = view.begin(parse_untrusted(f"/var/crash/10.4.0.9-{host}/vmcore-incomplete"), "dd")
     made.catalogue.record(upload.dump)
     clock[0] = made.now
-    upload.write([core[: int(len(core) * part)]])
+    upload.write(core[: int(len(core) * part)])
     return upload

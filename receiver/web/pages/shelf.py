@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -34,7 +34,7 @@ from receiver.web.views.hosts import Known, Trial, status_file, trial_untrusted
 from receiver.web.views.space import SpacePage, space_page
 
 RECEIVING_MOST: Final = 500  # dumps without a core that are looked into for uploads, the newest
-JOURNAL_MOST: Final = 300  # events back that are looked through for uploads that began
+STARTED_MOST: Final = 200  # uploads that began last, which may be under way
 HOSTS_SECONDS: Final = 10.0  # that the list of hosts is kept
 LOG_MAX: Final = 48 << 20  # bytes of a log file that are read
 TRIALS_MOST: Final = 20_000
@@ -46,7 +46,7 @@ class Journal(Protocol):
     """As much of the journal as the pages use."""
 
     def last_id(self) -> int: ...
-    def after(self, id: int, limit: int) -> list[Any]: ...  # noqa: A002
+    def newest(self, limit: int, *, names: Iterable[str] | None = None) -> list[Any]: ...
 
 
 class Desk(Protocol):
@@ -90,10 +90,9 @@ class Shelf:
         """The notes of every upload under way."""
         rows = self._desk.catalogue.briefs(Query(verdict=RECEIVING, most=RECEIVING_MOST))
         directories = dict.fromkeys(row.directory for row in rows)
-        journal = self._desk.journal
-        for entry in journal.after(max(0, journal.last_id() - JOURNAL_MOST), JOURNAL_MOST):
-            if entry.name == "upload.started":
-                directories[str(entry.fields.get("directory", ""))] = None
+        # A second core for a dump that has one, and its logs: the catalogue does not show these.
+        for entry in self._desk.journal.newest(STARTED_MOST, names=("upload.started",)):
+            directories[str(entry.fields.get("directory", ""))] = None
         directories.pop("", None)
         return [note for directory in directories for note in self._notes(directory)]
 

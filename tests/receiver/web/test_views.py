@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from receiver.catalogue.brief import Brief
 from receiver.hosts.contacts import Contact
+from receiver.hosts.enrolled import Host
 from receiver.hosts.public_key import parse_untrusted
 from receiver.spool.incoming import Incoming
 from receiver.spool.space import Space
@@ -239,7 +240,7 @@ def test_space_over_time_counts_what_came_and_what_was_pruned() -> None:
     assert "days at last week's pace" in room.sentence
 
 
-ENROLLED = hosts.Host("web01", ())
+ENROLLED = Host("web01", ())
 
 
 def known(*, trials: list[hosts.Trial] | None = None, seen_days_ago: float | None = 1.0) -> hosts.Known:
