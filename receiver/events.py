@@ -116,7 +116,6 @@ class CommandRefused(Event):
 @dataclass(frozen=True, slots=True)
 class UploadStarted(Event):
     name: ClassVar[str] = "upload.started"
-    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     directory: str
@@ -150,7 +149,6 @@ class UploadFailed(Event):
 
     name: ClassVar[str] = "upload.failed"
     level: ClassVar[int] = logging.WARNING
-    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     file: str
@@ -286,7 +284,7 @@ class Bus:
 
 
 def _all(kind: type[Event] = Event) -> dict[str, type[Event]]:
-    found = {}
+    found: dict[str, type[Event]] = {}
     for one in kind.__subclasses__():
         found |= {one.name: one} | _all(one)
     return found
@@ -296,8 +294,8 @@ KINDS = {name: kind for name, kind in _all().items() if kind is not Later}
 
 
 @functools.cache
-def _adapter(kind: type[Event]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(KINDS[name])
 
 
 def name_of(event: Event) -> str:
@@ -318,7 +316,7 @@ def read(name: str, fields: Mapping[str, Any]) -> Event:
     if name not in KINDS:
         return Later(name, fields)
     try:
-        event: Event = _adapter(KINDS[name]).validate_python(fields)
+        event: Event = _adapter(name).validate_python(fields)
     except ValidationError:
         return Later(name, fields)
     return event
