@@ -116,7 +116,6 @@ class CommandRefused(Event):
 @dataclass(frozen=True, slots=True)
 class UploadStarted(Event):
     name: ClassVar[str] = "upload.started"
-    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     directory: str
@@ -150,7 +149,6 @@ class UploadFailed(Event):
 
     name: ClassVar[str] = "upload.failed"
     level: ClassVar[int] = logging.WARNING
-    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     file: str
