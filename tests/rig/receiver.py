@@ -25,13 +25,18 @@ class Receiver:
     settings: str = ""
     arguments: tuple[str, ...] = ()
     port: int = 0
+    web: str | None = None  # HOST:PORT for page and API; None: there is none
+    ready: dict[str, Any] = field(default_factory=dict)  # what it printed when it listened
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = self.directory / "server.log"
         self.config = self.directory / "receiver.toml"
         self.root = self.directory / "spool"
-        self.config.write_text(f"root = {json.dumps(str(self.root))}\nkeep_free = 0\n{self.settings}\n")
+        web = json.dumps(self.web or "")
+        self.config.write_text(
+            f"web = {web}\nroot = {json.dumps(str(self.root))}\nkeep_free = 0\n{self.settings}\n"
+        )
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Receiver:
@@ -44,6 +49,8 @@ class Receiver:
     def start(self) -> None:
         """Serve; returns when clients may come. A second start keeps the port."""
         command = [str(PROGRAM), "--config", str(self.config), "serve", "--listen", f"127.0.0.1:{self.port}"]
+        if self.web and self.ready:  # a second start keeps this port, too
+            command += ["--web", self.ready["web"].rpartition("/")[2]]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [*command, *self.arguments], stdout=subprocess.PIPE, stderr=log, text=True
@@ -52,7 +59,8 @@ class Receiver:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
-        self.port = int(json.loads(line)["ssh"].rpartition(":")[2])
+        self.ready = json.loads(line)
+        self.port = int(self.ready["ssh"].rpartition(":")[2])
 
     @property
     def pid(self) -> int:
