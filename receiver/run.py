@@ -114,6 +114,7 @@ def set_up_logging() -> None:
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # warns of every client that left before our answer
     logging.getLogger("hypercorn.error").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:

@@ -7,9 +7,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from receiver.failure import Failure
+from receiver.targets import AnyTarget, distinct
 
 DEFAULT_FILE: Final = Path("/etc/kdump-net/receiver.toml")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -120,6 +129,7 @@ class Settings(BaseModel):
     debuginfod: tuple[str, ...] = ()
     events_keep: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
     events_days: Annotated[float, Field(gt=0, le=36_500)] = 90
+    notify: Annotated[tuple[AnyTarget, ...], AfterValidator(distinct)] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     fence_url: Annotated[str, Field(pattern=r"^(https?://|unix:///)\S+$")] | None = None
     fence_token_file: Path | None = None
@@ -175,6 +185,10 @@ def _explain(path: Path | None, problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{where}: {key}: no such setting; the sample file explains every key"
     reason = problem["msg"].removeprefix("Value error, ")
+    said = problem["input"]
+    if problem["loc"][:1] == ("notify",) and (isinstance(said, dict) or "urls" in problem["loc"]):
+        return f"{where}: {key}: {reason}"  # these may hold passwords
+    return f"{where}: {key}: {reason}, not {said!r}"
     if not key:  # of several keys together
         return f"{where}: {reason}"
     return f"{where}: {key}: {reason}, not {problem['input']!r}"

@@ -83,8 +83,7 @@ def enlist(
             dump = manifest.load(path)
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
-            with spool.ledger.changing() as transaction:
-                transaction.enter(usage.row(path, dump))
+            usage.enter(spool, dump)
             told = catalogue.record(dump, announce=announce)
             spool.caught_up(directory)
     except FileNotFoundError:  # an operator, or retention, took it away

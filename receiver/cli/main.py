@@ -32,6 +32,8 @@ _VERBS: Final = {
     "host": "host:group",
     "token": "token:group",
     "config": "config:group",
+    "events": "events:list_events",
+    "notify": "events:notify_group",
 }
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,6 +132,8 @@ def _do(settings: Settings) -> tuple[Sequence[Choice], Sequence[Need]]:
             click.echo(plain(f"kdump-receiver: {event.where}: {event.reason}"), err=True)
         elif isinstance(event, Pruned):
             went[event.directory] = event.reason
+            with suppress(Exception):  # the manifest has it, too
+                catalogue.journal.append([event])
 
     bus.subscribe(tell)
     with stores.catalogue_of(settings) as catalogue, dumps.progress_bar() as progress:

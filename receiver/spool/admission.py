@@ -188,6 +188,7 @@ class Admission:
         make_directory(self._pruning)
         with locked(self._pruning):
             self.tidy()
+            stuck: set[str | None] = set()
             for attempt in range(TRIES + 1):
                 with self._ledger.changing() as transaction:
                     lacking = [
@@ -198,7 +199,7 @@ class Admission:
                 needs = [
                     Need(size - bound.left, f"{bound.name} has no room", bound.host) for bound in lacking
                 ]
-                if attempt == TRIES or not self.evict(needs):
+                if attempt == TRIES or not self._evict(needs, stuck):
                     break
         short = max(lacking, key=lambda bound: (bound.errno == errno.EDQUOT, -bound.left))
         raise NoRoom(short.errno, f"{short.text()}, and {size} bytes were to come")
@@ -221,7 +222,7 @@ class Admission:
         with locked(self._pruning):
             self.tidy()
             for need in self.overruns():
-                self.evict([need])
+                self._evict([need], set())
             return self.overruns()
 
     def carry_out(self, choice: Choice, by: str = SERVER) -> Dropped | None:
@@ -232,22 +233,28 @@ class Admission:
         self._tell(dropped)
         return dropped
 
-    def evict(self, needs: Sequence[Need]) -> bool:
-        """Drop the oldest cores that may go until `needs` are met; nothing where they cannot be."""
+    def _evict(self, needs: Sequence[Need], stuck: set[str | None]) -> bool:
+        """Drop the oldest cores that may go until `needs` are met; nothing where they cannot be.
+
+        What could not be dropped after all is `stuck`, and not counted on the next time.
+        """
         if not self.policy.evict:
             return False
-        plan_ = plan(usage.known(self._ledger), self.policy, self._clock(), needs)
-        if plan_.unmet:
+        found = plan(usage.marked(usage.known(self._ledger), stuck), self.policy, self._clock(), needs)
+        if found.unmet:
             return False
-        open_ = {need.host: need.bytes for need in sorted(needs, key=lambda need: need.bytes)}
-        for choice in plan_.drops:
-            hosts = [host for host in (None, choice.dump.host) if open_.get(host, 0) > 0]
-            if choice.act != "drop core" or not hosts:
+        lacking = {need.host: need.bytes for need in sorted(needs, key=lambda need: need.bytes)}
+        for choice in found.drops:
+            scopes = (None, choice.dump.host)
+            if choice.act != "drop core" or all(lacking.get(scope, 0) <= 0 for scope in scopes):
                 continue
             dropped = prune.carry_out(self._spool, choice, iso(self._clock()), SERVER)
+            if dropped is None:
+                stuck.add(choice.dump.directory)
+                continue
             self._tell(dropped)
-            for host in (None, choice.dump.host):
-                open_[host] = open_.get(host, 0) - (dropped.bytes if dropped else 0)
+            for scope in scopes:
+                lacking[scope] = lacking.get(scope, 0) - dropped.bytes
         return True
 
     def _evictable(self) -> tuple[int, dict[str, int]]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from receiver.durable import write_file
+from receiver.durable import locked, write_file
 from receiver.spool.retention import Dump
 from receiver.spool.space import Use
 
@@ -103,9 +103,10 @@ class Ledger:
                     return
         except sqlite3.Error:
             pass
-        self.make()
+        with locked(self.path.parent):
+            self._make()
 
-    def make(self) -> None:
+    def _make(self) -> None:
         """Begin anew; what was promised to uploads under way is forgotten."""
         aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         write_file(aside, b"", sync=False)
@@ -151,6 +152,16 @@ class Ledger:
             return transaction.hosts()
 
     def _open(self) -> sqlite3.Connection:
+        connection = self._usable()
+        if connection is None:
+            with locked(self.path.parent):
+                connection = self._usable()  # another one may have made it meanwhile
+                if connection is None:
+                    self._make()
+                    connection = _connect(self.path)
+        return connection
+
+    def _usable(self) -> sqlite3.Connection | None:
         connection = None
         try:
             connection = _connect(self.path)
@@ -158,11 +169,12 @@ class Ledger:
                 return connection
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL}:
+                if connection is not None:
+                    connection.close()
                 raise
         if connection is not None:
             connection.close()
-        self.make()
-        return _connect(self.path)
+        return None
 
 
 class Transaction:

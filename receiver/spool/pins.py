@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from receiver.spool import manifest
+from receiver.spool import manifest, usage
 from receiver.spool.dumps import Spool
 from receiver.spool.manifest import Manifest, Pin
 
@@ -17,6 +17,7 @@ def pin(spool: Spool, directory: str, at: str, by: str, note: str = "") -> Manif
         dump = manifest.load(path)
         dump = replace(dump, pinned=Pin(at, by, note[:NOTE_MAX])).noted(at, "pinned", f"by {by}: {note}")
         spool.write(dump)
+        usage.enter(spool, dump)
     return dump
 
 
@@ -27,4 +28,5 @@ def unpin(spool: Spool, directory: str, at: str, by: str) -> Manifest:
         if dump.pinned is not None:
             dump = replace(dump, pinned=None).noted(at, "unpinned", f"by {by}")
             spool.write(dump)
+            usage.enter(spool, dump)
     return dump

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from receiver.durable import locked, sync_directory
-from receiver.spool import incoming, manifest
+from receiver.spool import incoming, manifest, usage
 from receiver.spool.dumps import Spool
 from receiver.spool.manifest import Manifest, ManifestError, Removed
 from receiver.spool.retention import Choice
-from receiver.spool.usage import is_bulk, row
+from receiver.spool.usage import is_bulk
 from receiver.wire.paths import parse_untrusted
 from receiver.wire.refused import Refused
 
@@ -105,8 +105,7 @@ def finish(spool: Spool, path: Path) -> Manifest:
     sync_directory(path)
     dump = replace(dump, removed=tuple(replace(gone, pending=False) for gone in dump.removed))
     spool.write(dump)
-    with spool.ledger.changing() as transaction:
-        transaction.enter(row(path, dump))
+    usage.enter(spool, dump)
     return dump
 
 

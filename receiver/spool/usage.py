@@ -8,13 +8,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from receiver.dump.verdict import Verdict
 from receiver.spool import incoming, manifest
 from receiver.spool.ledger import Ledger
 from receiver.spool.manifest import Manifest, ManifestError, StoredFile
 from receiver.spool.retention import Dump
+
+if TYPE_CHECKING:
+    from receiver.spool.dumps import Spool
 
 LOG_MAX: Final = 64 << 20  # bytes; what is larger is no log, whatever it calls itself, and goes with the core
 
@@ -72,3 +75,9 @@ def known(ledger: Ledger) -> list[Dump]:
 def marked(dumps: Iterable[Dump], receiving: set[str | None]) -> list[Dump]:
     """`dumps`, those in `receiving` marked as such."""
     return [replace(dump, receiving=True) if dump.directory in receiving else dump for dump in dumps]
+
+
+def enter(spool: Spool, dump: Manifest) -> None:
+    """Bring the ledger up to a manifest; call it while the dump is held."""
+    with spool.ledger.changing() as transaction:
+        transaction.enter(row(spool.root / dump.directory, dump))

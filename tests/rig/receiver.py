@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "kdump-receiver"
 SECONDS = 60  # that any one client may take
@@ -27,19 +27,18 @@ class Receiver:
     port: int = 0
     web: str | None = None  # HOST:PORT for page and API; None: there is none
     ready: dict[str, Any] = field(default_factory=dict)  # what it printed when it listened
+    before: tuple[str, ...] = ()  # programs that run the server, as `unshare` does
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.log = self.directory / "server.log"
         self.config = self.directory / "receiver.toml"
         self.root = self.directory / "spool"
-        web = json.dumps(self.web or "")
-        self.config.write_text(
-            f"web = {web}\nroot = {json.dumps(str(self.root))}\nkeep_free = 0\n{self.settings}\n"
-        )
+        web, root = json.dumps(self.web or ""), json.dumps(str(self.root))
+        self.config.write_text(f"web = {web}\nroot = {root}\nkeep_free = 0\n{self.settings}\n")
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Receiver:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -53,7 +52,7 @@ class Receiver:
             command += ["--web", self.ready["web"].rpartition("/")[2]]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [*command, *self.arguments], stdout=subprocess.PIPE, stderr=log, text=True
+                [*self.before, *command, *self.arguments], stdout=subprocess.PIPE, stderr=log, text=True
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -90,8 +89,12 @@ class Receiver:
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`kdump-receiver ARGUMENTS` on this server's spool."""
-        command = [str(PROGRAM), "--config", str(self.config), *arguments]
+        command = [*self.inside(), str(PROGRAM), "--config", str(self.config), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=check)
+
+    def inside(self) -> list[str]:
+        """What runs a program where the server sees the same files."""
+        return []
 
     def dumps(self, *arguments: str) -> list[dict[str, Any]]:
         """What `list --json` says."""

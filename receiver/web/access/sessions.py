@@ -1,4 +1,4 @@
-"""Browsers that are logged in, a file each below sessions/: they outlive a restart, and a logout ends them."""
+"""Browsers that are logged in, a file each: they outlive a restart, and a logout ends them."""
 
 from __future__ import annotations
 
