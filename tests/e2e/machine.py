@@ -266,7 +266,8 @@ def run_qemu(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        assert qemu.stdout is not None and qemu.stdin is not None
+        assert qemu.stdout is not None
+        assert qemu.stdin is not None
         try:
             os.set_blocking(qemu.stdout.fileno(), False)
             left = b""
