@@ -70,6 +70,7 @@ def set_up_logging() -> None:
     logging.getLogger("asyncssh").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # warns of every client that left before our answer
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import queue
 import signal
 import socket
 import threading
@@ -17,18 +16,30 @@ from pathlib import Path
 from typing import Final
 
 from receiver import reports, stores
+from receiver.aftercare import Aftercare
 from receiver.analysis import runner
-from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
+from receiver.catalogue.writer import JournalWriter
+from receiver.events import (
+    Bus,
+    Event,
+    GroupAppeared,
+    HostKeyChanged,
+    LoginAccepted,
+    Stopping,
+    Tidied,
+    Trouble,
+    line,
+)
 from receiver.hosts import certificates, hostkeys
+from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
+from receiver.notify import run as notifier
+from receiver.pruner import Pruner
 from receiver.settings import Settings
 from receiver.spool.clock import iso
-from receiver.spool.hashing import with_digest
-from receiver.spool.manifest import RECEIVING, Manifest, StoredFile
-from receiver.spool.space import Limits
-from receiver.spool.store import Stopped
+from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
@@ -52,10 +63,15 @@ class Server:
         self._catalogue = open_catalogue(settings)
         self._bus = Bus()
         self._bus.subscribe(log_event)
+        self._writer = JournalWriter(
+            self._catalogue.journal, self._bus.tell, settings.events_keep, settings.events_days * 86_400
+        )
+        self._bus.subscribe(self._writer.hear)
+        self._pruner = Pruner(settings, self._spool, self._catalogue, self._bus)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
-        self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
-        self._deeper: queue.Queue[str] = queue.Queue()  # directories whose core drgn shall look into
+        self._contacts = Contacts(settings.state)
+        self._bus.subscribe(self._remember)
 
     async def serve(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -66,6 +82,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        aftercare = self._aftercare()
         keys = hostkeys.load(self._settings.state)
         authorities = authorities_of(self._settings)
         for change in hostkeys.changes(self._settings.state, keys, authorities):
@@ -73,7 +90,7 @@ class Server:
         door = Door(
             settings=self._settings,
             spool=self._spool,
-            limits=Limits(self._settings.max_dump_bytes, self._settings.keep_free),
+            admission=self._pruner.admission,
             bus=self._bus,
             hosts=HostKeys(self._settings.state),
             tokens=Tokens(self._settings.state),
@@ -81,14 +98,16 @@ class Server:
             authorities=authorities,
             executor=self._executor,
             record=self._record,
+            stored=lambda stored: aftercare.take(stored.dump.directory, stored.file),
         )
         acceptors = [await listen(door, keys, sock) for sock in self._sockets]
         ready()
-        chores = [
-            loop.create_task(chore) for chore in (_beat(beat), self._background(door), self._catch_up(door))
-        ]
-        if self._settings.analysis and runner.available():
-            threading.Thread(target=self._analyse, name="analysis", daemon=True).start()
+        chores = [loop.create_task(chore) for chore in (_beat(beat), self._catch_up(door))]
+        if self._first:
+            chores.append(loop.create_task(self._recover(door, aftercare)))
+            chores.append(loop.create_task(self._prune(door)))
+            told = notifier.run(self._settings, self._catalogue, self._spool, self._bus.tell)
+            chores.append(loop.create_task(told))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
@@ -98,7 +117,20 @@ class Server:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         self._executor.shutdown()
+        aftercare.end()
+        self._writer.close()
         self._catalogue.close()
+
+    def _aftercare(self) -> Aftercare:
+        return Aftercare(
+            self._spool,
+            self._settings,
+            overrides.load(self._settings.overrides) if self._settings.overrides else overrides.NONE,
+            self._bus,
+            self._record,
+            reported=self._pruner.after_report,
+            analyses=self._settings.analysis and runner.available(),
+        )
 
     async def _drain(self, door: Door) -> None:
         """Let uploads under way end, for a while; then cut them, which keeps what came."""
@@ -111,55 +143,43 @@ class Server:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(door.idle.wait(), CUT_SECONDS)
 
-    async def _background(self, door: Door) -> None:
-        """First what earlier processes left; then the hashes that no client waits for."""
-        if self._first:
-            try:
-                await door.off_loop(self._recover)
-            except Exception as error:
-                self._bus.tell(Trouble("recovery", repr(error)))
-        while True:
-            stored = await door.stored.get()
-            try:
-                await door.off_loop(partial(self._look_after, stored.dump.directory, stored.file))
-            except Stopped:
-                return
-            except Exception as error:
-                self._bus.tell(Trouble("aftercare", f"{stored.dump.directory}/{stored.file.name}: {error!r}"))
+    async def _recover(self, door: Door, aftercare: Aftercare) -> None:
+        """The first worker sees to what earlier processes left."""
 
-    def _look_after(self, directory: str, file: StoredFile) -> None:
-        """What no client waits for: first the answer that people wait for, then the hash."""
-        if reports.may_hold_log(file):
-            dump = reports.write(self._spool, directory, iso(time.time()), self._overrides)
-            self._record(dump)
-            self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
-        if file.core:
-            self._deeper.put_nowait(directory)
-        if file.sha256 is None:
-            self._record(with_digest(self._spool, directory, file.name, self._ending.is_set))
+        def work() -> None:
+            for mended in stores.mend(self._spool, self._catalogue, time.time(), self._tell_trouble):
+                for file in mended.tidied:
+                    self._bus.tell(Tidied(mended.dump.directory, file.name, file.bytes, file.verdict))
+                if self._ending.is_set():
+                    return
+            for dump in list(self._catalogue.find_unfinished()):
+                for file in dump.files:
+                    if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
+                        aftercare.take(dump.directory, file, old=True)
 
-    def _recover(self) -> None:
-        for mended in stores.mend(self._spool, self._catalogue, time.time(), self._tell_trouble):
-            for file in mended.tidied:
-                self._bus.tell(Tidied(mended.dump.directory, file.name, file.bytes, file.verdict))
-            if self._ending.is_set():
-                return
-        for dump in list(self._catalogue.find_unfinished()):
-            for file in dump.files:
-                if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
-                    try:
-                        self._look_after(dump.directory, file)
-                    except Stopped:
-                        return
-                    except Exception as error:
-                        self._tell_trouble(self._spool.root / dump.directory / file.name, error)
+        try:
+            await door.off_loop(work)
+        except Exception as error:
+            self._bus.tell(Trouble("recovery", repr(error)))
 
     def _record(self, dump: Manifest) -> None:
         receiving = dump.verdict == RECEIVING
-        stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving)
+        for event in stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving):
+            if isinstance(event, GroupAppeared):
+                self._bus.tell(event)
 
     def _tell_trouble(self, path: Path, error: Exception) -> None:
         self._bus.tell(Trouble(str(path), str(error) or repr(error)))
+
+    def _remember(self, event: Event) -> None:
+        """When each host was last here. A token's bearer is nobody yet."""
+        if isinstance(event, LoginAccepted) and event.how != "token" and not self._ending.is_set():
+            contact = Contact(event.host, event.peer, iso(time.time()), event.how)
+            self._executor.submit(self._note, contact)
+
+    def _note(self, contact: Contact) -> None:
+        with contextlib.suppress(OSError):  # a full disk, say; the login does not need it
+            self._contacts.note(contact)
 
     async def _catch_up(self, door: Door) -> None:
         """List what a catalogue that was away missed."""
@@ -168,14 +188,14 @@ class Server:
             with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
                 await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
 
-    def _analyse(self) -> None:
-        """One core after the other, for ever: a daemon thread, since a stop need not wait for drgn."""
+    async def _prune(self, door: Door) -> None:
+        """Of several processes the first one looks, every now and then, what retention has to do."""
         while True:
-            directory = self._deeper.get()
+            await asyncio.sleep(self._settings.prune_seconds)
             try:
-                reports.analyse(self._spool, directory, self._settings)
+                await door.off_loop(partial(self._pruner.run, self._ending.is_set))
             except Exception as error:
-                self._bus.tell(Trouble("analysis", f"{directory}: {error}"))
+                self._bus.tell(Trouble("retention", repr(error)))
 
 
 def authorities_of(settings: Settings) -> certificates.Authorities | None:

@@ -18,6 +18,7 @@ need ip iproute2
 need openssl openssl
 need xmllint libxml2-utils
 need busybox busybox
+need chromium chromium
 need shellcheck shellcheck
 need xz xz-utils
 need bzip2 bzip2
@@ -62,7 +63,7 @@ if command -v apt-get >/dev/null 2>&1; then
 elif command -v dnf >/dev/null 2>&1; then
     # The same programs under Fedora's names; kdump-tools exists on Debian only, its tests say so.
     dnf install -y -q openssh-clients openssh-server lftp sshpass makedumpfile crash \
-        fence-agents-kdump iproute openssl libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd
+        fence-agents-kdump iproute openssl libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd chromium
 else
     echo "no apt-get and no dnf here; install:$missing" >&2
     exit 1

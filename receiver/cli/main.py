@@ -25,9 +25,15 @@ _VERBS: Final = {
     "group": "groups:show_group",
     "diff": "groups:compare",
     "regroup": "groups:regroup",
+    "pin": "space:pin",
+    "unpin": "space:unpin",
+    "prune": "space:prune",
+    "space": "space:space",
     "host": "host:group",
     "token": "token:group",
     "config": "config:group",
+    "events": "events:list_events",
+    "notify": "events:notify_group",
 }
 
 

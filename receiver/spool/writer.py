@@ -1,15 +1,13 @@
 """One upload: bytes of the wire in, a stored file out.
 
-Everything here blocks (hashing, disk) and runs in one worker thread at a time per
-upload, fed in batches of about two megabytes: smaller hand-overs lose a third of
-the throughput to the interpreter lock.
+Everything here blocks (disk) and runs in one worker thread at a time per upload, fed
+in batches of about two megabytes: smaller hand-overs lose a third of the throughput to
+the interpreter lock. Another thread hashes the batch meanwhile.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,12 +21,14 @@ from receiver.dump.malformed import Malformed, TooLarge
 from receiver.dump.progress import Progress
 from receiver.dump.stream import Intake
 from receiver.spool import incoming
+from receiver.spool.admission import Allowance
 from receiver.spool.clock import iso
 from receiver.spool.disk import fitting, reader, start_writeback, write_all
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
+from receiver.spool.wirehash import WireHash
 from receiver.wire.families import Observation
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
@@ -64,6 +64,7 @@ class Upload:
         requested: Sequence[str],
         tool: str,
         *,
+        allowance: Allowance,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
         heard: Sequence[Observation] = (),
@@ -79,13 +80,14 @@ class Upload:
         self._noted = 0.0
         self._dirty = 0  # bytes written since the kernel was last told to write them out
         self._intake = Intake(limit_bytes)
-        self._sha256 = hashlib.sha256()
+        self._hash = WireHash()
         self._progress = Progress()
         self._seen = False  # the headers, as far as they say what this is
         self._facts = Facts()
         self._broken: str | None = None
         self._malformed = False
-        self.id = secrets.token_hex(6)
+        self._allowance = allowance
+        self.id = allowance.id
         self.wire_bytes = 0
         self.path = spool.root / dump.directory / f"{incoming.PREFIX}{self.id}"
         with spool.changing(dump.directory):  # or a start's tidying takes it between the two steps
@@ -99,18 +101,17 @@ class Upload:
             incoming.discard(self.path)
             raise
 
-    def write(self, batch: Sequence[bytes | memoryview]) -> None:
-        """Store the next bytes of the wire.
+    def write(self, data: bytes | memoryview) -> None:
+        """Store the next bytes of the wire; `data` is not needed any longer when this returns.
 
         Raises:
             Broken: disk full, limit reached, or no valid stream; finish() is still due.
         """
         if self._broken:
             raise Broken(self._broken)
-        for data in batch:
-            self._sha256.update(data)
+        with self._hash.taking(data):
             self.wire_bytes += len(data)
-        self._put(write for data in batch for write in self._intake.feed_untrusted(data))
+            self._put(self._intake.feed_untrusted(data))
         now = self._clock()
         if now - self._noted >= NOTE_SECONDS:
             with suppress(OSError):  # it tells of the upload; the upload does not need it
@@ -118,7 +119,7 @@ class Upload:
 
     def _put(self, writes: Iterator[WriteAt]) -> None:
         try:
-            done = write_all(self._fd, fitting(self._fd, writes, FLOOR))
+            done = write_all(self._fd, fitting(self._fd, writes, FLOOR, self._allowance))
         except OSError as error:
             self._broken = os.strerror(error.errno or 0)
             raise Broken(self._broken, error.errno) from None
@@ -142,10 +143,13 @@ class Upload:
         Raises:
             OSError: it could not be made durable. The file stays under its growing name.
         """
+        stored = None
         try:
-            return self._finish(broken, tuple(requested))
+            stored = self._finish(broken, tuple(requested))
+            return stored
         finally:
             os.close(self._fd)
+            self._allowance.settle(stored.dump if stored else None)
 
     def _finish(self, broken: str | None, more_names: tuple[str, ...]) -> Stored:
         if not self._broken:
@@ -166,7 +170,7 @@ class Upload:
             ended=self._intake.ended,
             size=self._intake.size,
             wire_bytes=self.wire_bytes,
-            wire_sha256=self._sha256.hexdigest(),
+            wire_sha256=self._hash.hexdigest(),
             requested=(*self._requested, *more_names),
             tool=self._tool,
             peer=self._owner.peer,

@@ -168,7 +168,11 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
         *(driver for driver in _NFS_DRIVERS if any(isinstance(t, Nfs) for t in targets)),
     ]
     lease = any(word.startswith("ip=") and ":dhcp" in word for word in facts.network.arguments)
-    return Needs(*(tuple(dict.fromkeys(x)) for x in (modules, programs, perhaps, drivers, devices)), lease)
+    return Needs(_once(modules), _once(programs), _once(perhaps), _once(drivers), _once(devices), lease)
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def quick(config: Config, facts: Facts) -> bool:

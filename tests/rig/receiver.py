@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "kdump-receiver"
 SECONDS = 60  # that any one client may take
@@ -25,6 +25,7 @@ class Receiver:
     settings: str = ""
     arguments: tuple[str, ...] = ()
     port: int = 0
+    before: tuple[str, ...] = ()  # programs that run the server, as `unshare` does
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -34,7 +35,7 @@ class Receiver:
         self.config.write_text(f"root = {json.dumps(str(self.root))}\nkeep_free = 0\n{self.settings}\n")
         self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Receiver:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -46,7 +47,7 @@ class Receiver:
         command = [str(PROGRAM), "--config", str(self.config), "serve", "--listen", f"127.0.0.1:{self.port}"]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
-                [*command, *self.arguments], stdout=subprocess.PIPE, stderr=log, text=True
+                [*self.before, *command, *self.arguments], stdout=subprocess.PIPE, stderr=log, text=True
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -82,8 +83,12 @@ class Receiver:
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`kdump-receiver ARGUMENTS` on this server's spool."""
-        command = [str(PROGRAM), "--config", str(self.config), *arguments]
+        command = [*self.inside(), str(PROGRAM), "--config", str(self.config), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=check)
+
+    def inside(self) -> list[str]:
+        """What runs a program where the server sees the same files."""
+        return []
 
     def dumps(self, *arguments: str) -> list[dict[str, Any]]:
         """What `list --json` says."""

@@ -3,98 +3,20 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
 import receiver.catalogue
+from receiver.catalogue.brief import occurrences
 from receiver.catalogue.store import HEAD, Catalogue, CatalogueError, Query
 from receiver.spool import manifest
 from receiver.spool.manifest import Manifest
 from receiver.stores import catch_up, enlist, mend
 from tests.builders import uploads
-
-SECONDS = 60
-
-
-def program(name: str) -> str:
-    """One of PostgreSQL's programs, wherever the distribution puts them."""
-    found = shutil.which(name) or next(
-        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
-    )
-    if found is None:
-        pytest.skip(f"no {name} here: the catalogue on PostgreSQL was not tested")
-    return found
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
-    """A private PostgreSQL on a Unix socket; gives the URL without the database's name."""
-    initdb, postgres = program("initdb"), program("postgres")
-    uid = gid = None
-    if os.geteuid() == 0:  # initdb refuses to be root
-        nobody = next(
-            (one for one in pwd.getpwall() if one.pw_name in {"postgres", "nobody"}), pwd.getpwuid(65534)
-        )
-        uid, gid = nobody.pw_uid, nobody.pw_gid
-    # A socket's path has at most 107 bytes: pytest's own directories are too deep.
-    with tempfile.TemporaryDirectory(prefix="pg-") as place:
-        if uid is not None and gid is not None:
-            os.chown(place, uid, gid)
-        data = f"{place}/data"
-        command = [initdb, "-D", data, "-U", "kdump", "-A", "trust", "-N", "--no-locale", "-E", "UTF8"]
-        subprocess.run(
-            command, check=True, capture_output=True, timeout=SECONDS, cwd=place, user=uid, group=gid
-        )
-        command = [postgres, "-D", data, "-k", place, "-c", "listen_addresses=", "-F"]
-        with open(f"{place}/log", "wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=place, user=uid, group=gid)
-        try:
-            ready = [program("pg_isready"), "-h", place, "-t", "1"]
-            for _ in range(SECONDS * 5):
-                if subprocess.run(ready, capture_output=True, timeout=SECONDS).returncode == 0:
-                    break
-                assert server.poll() is None, Path(f"{place}/log").read_text()
-                try:
-                    server.wait(0.2)
-                except subprocess.TimeoutExpired:
-                    continue
-            yield f"postgresql://kdump@/{{}}?host={place}"
-        finally:
-            server.terminate()
-            server.wait(SECONDS)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'catalogue.sqlite'}"
-    cluster: str = request.getfixturevalue("cluster")
-    name = f"kdump_{os.urandom(6).hex()}"
-    engine = sa.create_engine(
-        cluster.format("postgres").replace("postgresql:", "postgresql+psycopg:"),
-        isolation_level="AUTOCOMMIT",
-    )
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"create database {name}"))
-    engine.dispose()
-    return cluster.format(name)
-
-
-@pytest.fixture
-def catalogue(url: str, tmp_path: Path) -> Iterator[Catalogue]:
-    opened = Catalogue(url, tmp_path / "state")
-    yield opened
-    opened.close()
 
 
 def dump(number: int, **changes: str | None) -> Manifest:
@@ -155,6 +77,32 @@ def test_what_a_dump_says_of_itself_may_be_anything(catalogue: Catalogue) -> Non
     hostile = dump(1, kernel_release="6.1\0" + "x" * 5000, build_id="f" * 500, title="\0\x1b[31m")
     catalogue.record(hostile)
     assert list(catalogue.find(Query())) == [hostile]
+
+
+def test_a_brief_says_of_a_dump_what_its_manifest_says(catalogue: Catalogue) -> None:
+    """Whatever a host put into one, NULs and quotes included: one bad dump hides no other."""
+    crash = {"crash_class": "null", "signature": "ab" * 20, "hardware": "ACME 9"}
+    hostile = dump(1, title='x"y\\u0000 \\\0z', requested="/c/\0", **crash)
+    plain = dump(2, title='BUG: "x" \\u0000 \\\\', **crash)
+    for each in (hostile, plain):
+        catalogue.record(each)
+    first, second = catalogue.briefs(Query())
+    assert (first.id, first.title, first.hardware, first.reason) == (
+        plain.id,
+        plain.title,
+        "ACME 9",
+        plain.reason,
+    )
+    assert (second.id, (second.title or "").partition(" ")[0]) == (hostile.id, 'x"y\\u0000')
+    assert list(occurrences([first])) == list(occurrences([plain]))
+
+
+def test_dumps_are_found_by_a_file_that_they_hold(catalogue: Catalogue) -> None:
+    """The client's word for it; a name that only contains it is another."""
+    catalogue.record(dump(1, reason='it said "status"'))
+    catalogue.record(dump(2, reason="status"))
+    assert [one.id for one in catalogue.briefs(Query(file="status"))] == [dump(2).id]
+    assert list(catalogue.find(Query(file="status_"))) == []
 
 
 def test_an_index_that_is_behind_catches_up(catalogue: Catalogue, tmp_path: Path) -> None:
