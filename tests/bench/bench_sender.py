@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.e2e.machine import CACHE, VIRTIOFSD, Run, run_qemu
 from tests.e2e.server import Sshd, sshd
-from tests.e2e.stock_guest import disk, keep_crash_initrd, root_tree, stock_argv
+from tests.e2e.stock_guest import disk, has_crash_initrd, keep_crash_initrd, stock_argv
 from tests.e2e.test_crash import guest
 
 SECONDS = 900
@@ -72,7 +72,7 @@ def ours(server: Sshd, work: Path, memory: int, reserve: str) -> Figures:
 def stock(server: Sshd, work: Path, memory: int, reserve: str) -> Figures:
     """Unmodified kdump-tools. Where it has to make its crash initrd first, the next boot is measured."""
     while True:
-        fresh = not any((root_tree() / "var/lib/kdump").glob("initrd.img-*"))
+        fresh = not has_crash_initrd()
         image = disk(work / "stock.img", "root@10.0.2.2", server.port, server.key, str(server.dumps))
         run = run_qemu(stock_argv(image, memory, reserve), CACHE / "last/stock.log", SECONDS)
         if fresh:
