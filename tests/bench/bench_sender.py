@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import sys
@@ -21,14 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.machine import CACHE, VIRTIOFSD, Run, run_qemu
+from tests.e2e.machine import CACHE, Run, lacking, run_qemu
 from tests.e2e.server import Sshd, sshd
 from tests.e2e.stock_guest import disk, has_crash_initrd, keep_crash_initrd, stock_argv
 from tests.e2e.test_crash import guest
 
 SECONDS = 900
 LEAST, STEP, MOST = 48, 8, 192  # MiB of crashkernel=
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 PANIC, END = "sysrq: Trigger a crash", "Restarting system"
 
 
@@ -100,14 +98,6 @@ def least(one: Callable[[Sshd, Path, int, str], Figures], server: Sshd, work: Pa
     return works
 
 
-def lacking() -> list[str]:
-    """What this machine has not: empty where the guests can run."""
-    needed = ["qemu-system-x86_64", "debootstrap", "mke2fs", "debugfs", "dracut", "kexec", "busybox", "cpio"]
-    words = [program for program in needed if shutil.which(program, path=PATH) is None]
-    words += [] if any(Path(p).exists() for p in VIRTIOFSD) else ["virtiofsd"]
-    return words + (["root"] if os.geteuid() else [])
-
-
 def main() -> None:
     """Run the pairs and print a table."""
     parser = argparse.ArgumentParser(
@@ -119,7 +109,7 @@ def main() -> None:
     parser.add_argument("--least", action="store_true", help="also find the smallest crashkernel=")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if words := lacking():
+    if words := [*lacking(), *([] if shutil.which("debootstrap") else ["debootstrap"])]:
         print(f"sender: not measured here, for want of {', '.join(words)}")
         return
     found: dict[str, list[Figures]] = {"kdump-net": [], "kdump-tools": []}

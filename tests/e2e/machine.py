@@ -86,6 +86,17 @@ class Run:
         return next((when for when, line in self.lines if words in line and when >= after), None)
 
 
+def lacking() -> list[str]:
+    """What this machine has not: empty where guests can run, crash and be built for."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    needed = ["qemu-system-x86_64", "mke2fs", "debugfs", "dracut", "kexec", "busybox", "cpio", "apt-get"]
+    words = [program for program in needed if shutil.which(program, path=path) is None]
+    words += [] if any(Path(p).exists() for p in VIRTIOFSD) else ["virtiofsd"]
+    if os.geteuid() or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        words.append("root's right to mount")
+    return words
+
+
 def fetch_kernel() -> Kernel:
     """Debian's cloud kernel, downloaded and unpacked once into the cache."""
     home = CACHE / "kernel"

@@ -4,6 +4,7 @@
 
 runs in a mount namespace of its own with the guest's kernel in place, and leaves in STAGE/images what
 `kdump start` in the guest takes for its own work: or does again, where the stamp says that it is not.
+The guest's disk is not there; a kdump.conf that needs one names its drivers in extra_modules.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tests.e2e.machine import Kernel
 
 REPO = Path(__file__).parent.parent.parent
 DRIVERS = ("virtio_pci", "virtio_net")
+UUID = "03138356-5e61-4ab3-b58e-27507ac41937"  # of the guest's first disk
 CARD = {"ifname": "enp0s2", "address": "52:54:00:12:34:56"}
 
 
@@ -79,6 +81,8 @@ class Guest(Host):
             return self.stage / "id"
         if str(name).startswith("/opt/kdump/"):
             return self.stage / "scripts" / Path(name).name
+        if str(name).startswith("/dev/disk/by-uuid/"):
+            return Path("/dev/vda")
         return Path(str(name))
 
     def read(self, name: str) -> str | None:
@@ -96,6 +100,9 @@ class Guest(Host):
         """``ip`` answers for the guest; a host key is never missing."""
         if argv[0] == "ssh-keygen":
             return Ran(0, "10.0.2.2 ssh-ed25519 AAAA\n", "")
+        if argv[0] == "findmnt":
+            disk = {"source": "/dev/vda", "fstype": "ext4", "target": "/", "uuid": UUID, "fsroot": "/"}
+            return Ran(0, json.dumps({"filesystems": [disk]}), "")
         if argv[0] == "ip":
             links = json.loads((self.stage / "links.json").read_text())
             last = links[-1]

@@ -21,14 +21,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.machine import CACHE, Run, boot, copy_with_libraries, fetch_kernel
-from tests.e2e.prebuilt import prebuild
+from tests.e2e.machine import CACHE, Run, boot, copy_with_libraries, fetch_kernel, lacking
+from tests.e2e.prebuilt import UUID, prebuild
 from tests.e2e.server import Receiver, Sshd, fence, nfs, receiver, sshd
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(bool(lacking()), reason=f"for want of {', '.join(lacking())}"),
+]
 REPO = Path(__file__).parent.parent.parent
 KDUMP = Path(sys.executable).parent / "kdump"
-UUID = "03138356-5e61-4ab3-b58e-27507ac41937"
 
 ADDRESS = "ip addr add 10.0.2.15/24 dev"
 NETWORK = {
@@ -142,7 +145,7 @@ def guest(
     kept = CACHE / "images" / name
     if kept.exists():
         shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
-    elif built_here and not disks:
+    elif built_here and (not disks or "virtio_blk" in conf):
         prebuild(stage, fetch_kernel(), network)
     try:
         return boot(
@@ -374,6 +377,7 @@ def test_when_nobody_takes_the_dump_the_failure_action_comes(
 
 
 UNREACHABLE = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\n"
+DISK_DRIVERS = "extra_modules virtio_blk ext4\n"
 KNOWN_AT_PORT_1 = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
 
 
@@ -426,7 +430,7 @@ chmod 755 /opt/bin/findmnt; PATH=/opt/bin:$PATH
 def test_dump_to_rootfs_when_nobody_takes_it(tmp_path: Path, server: Sshd) -> None:
     """The root file system of the crashed system takes the dump, under path."""
     disk = root_disk(tmp_path / "disk", tmp_path / "tree")
-    conf = UNREACHABLE + "failure_action dump_to_rootfs\n"
+    conf = UNREACHABLE + DISK_DRIVERS + "failure_action dump_to_rootfs\n"
     run = guest(tmp_path, server, conf, KNOWN_AT_PORT_1 + ROOT_IS_DISK + START, disks=[disk], image="rootfs")
     assert_rebooted(run)
     files = {path.name: path for path in from_disk(disk, "/var/crash", tmp_path / "out")}
@@ -438,7 +442,7 @@ def test_dump_to_rootfs_when_nobody_takes_it(tmp_path: Path, server: Sshd) -> No
 def test_mount_root_run_init_when_nobody_takes_it(tmp_path: Path, server: Sshd) -> None:
     """The root file system's own init starts in the capture kernel and finds the core."""
     disk = root_disk(tmp_path / "disk", tmp_path / "tree")
-    conf = UNREACHABLE + "default mount_root_run_init\n"
+    conf = UNREACHABLE + DISK_DRIVERS + "default mount_root_run_init\n"
     run = guest(tmp_path, server, conf, KNOWN_AT_PORT_1 + ROOT_IS_DISK + START, disks=[disk], image="rootfs")
     assert "@@ init of the root, vmcore begins with \x7fELF" in run.text, run.text[-3000:]
     assert_rebooted(run)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import CACHE, run_qemu
+from tests.e2e.machine import CACHE, lacking, run_qemu
 from tests.e2e.server import receiver
 from tests.e2e.stock_guest import disk, keep_crash_initrd, stock_argv
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
+@pytest.mark.skipif(bool(lacking()), reason=f"for want of {', '.join(lacking())}")
 def test_unmodified_kdump_tools_dump_to_our_receiver(tmp_path: Path) -> None:
     """SSH= and SSH_KEY= of /etc/default/kdump-tools, as its documentation says, and nothing else."""
     with receiver(tmp_path / "receiver", "debian-stock") as ours:
