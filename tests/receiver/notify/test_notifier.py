@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import functools
 import json
 import signal
 import ssl
@@ -280,7 +281,7 @@ async def test_a_program_that_takes_too_long_is_killed_with_all_it_started(rig: 
         await send_sample(program("/bin/sh", "-c", script, seconds=0.5), time.time())
     assert time.monotonic() - begun < 10
     for pid in map(int, pids.read_text().split()):
-        await eventually(lambda pid=pid: not runs(pid))
+        await eventually(functools.partial(lambda pid: not runs(pid), pid))
     async with open_target(program("/bin/true")):
         await send_sample(program("/bin/true"), time.time())
     with pytest.raises(Failed, match="exit status 3: no luck"):
