@@ -71,12 +71,18 @@ def catalogue_of(settings: Settings) -> Iterator[Catalogue]:
 
 
 def enlist(
-    spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False, announce: bool = True
+    spool: Spool,
+    catalogue: Catalogue,
+    directory: str,
+    *,
+    receiving: bool = False,
+    announce: bool = True,
+    reports: bool = True,
 ) -> list[Event]:
     """Bring one dump's row up to its manifest, as that is now: other processes may write it, too.
 
-    `receiving` says that its core is on its way; `announce`, that the journal tells what is new.
-    The events that it told.
+    `receiving` says that its core is on its way; `announce`, that the journal tells what is new,
+    `reports`, that a report that says something else is new. The events that it told.
     """
     try:
         with spool.changing(directory) as path:
@@ -84,7 +90,7 @@ def enlist(
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
             usage.enter(spool, dump)
-            told = catalogue.record(dump, announce=announce)
+            told = catalogue.record(dump, announce=announce, reports=reports)
             spool.caught_up(directory)
     except FileNotFoundError:  # an operator, or retention, took it away
         with spool.ledger.changing() as transaction:

@@ -172,7 +172,7 @@ def regroup(ctx: click.Context, as_json: bool) -> None:
         task = progress.add_task("regroup", total=len(found), what="")
         for before in found:
             after = reports.write(spool, before.directory, iso(time.time()), table)
-            catalogue.record(after)
+            stores.enlist(spool, catalogue, before.directory, reports=False)
             count += 1
             moved += after.signature != before.signature
             progress.update(task, completed=count)
