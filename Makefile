@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup serve test lint check demo bench soak e2e clean
+.PHONY: help setup serve test lint check demo bench soak e2e crash screenshots clean
 
 help:
 	@echo 'make serve   install into .venv and run the receiver on its embedded defaults (port 2222, spool in ./var)'
@@ -11,6 +11,7 @@ help:
 	@echo 'make demo    receive a real dump from the system'"'"'s ssh, show the listing and the report, stop'
 	@echo 'make bench   side by side with the peers, in one run: JSON and a table'
 	@echo 'make soak    the long fault and load runs;  make e2e   real kernel crashes in QEMU'
+	@echo 'make screenshots   the pages as they look, into docs/screenshots/'
 	@echo 'make setup   only the .venv;  make lint   only the static checks;  make clean'
 
 $(BIN)/python:
@@ -43,6 +44,8 @@ bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench.bench_dump
 	$(BIN)/python -m tests.bench.bench_agent
 	$(BIN)/python -m tests.bench.bench_fence
+	-[ "$$(id -u)" != 0 ] || ./tests/packages.sh e2e
+	$(BIN)/python -m tests.bench.bench_sender --least
 
 soak: $(VENV)/.test
 	./tests/packages.sh
@@ -51,6 +54,15 @@ soak: $(VENV)/.test
 e2e: $(VENV)/.test
 	./tests/packages.sh e2e
 	$(BIN)/python -m pytest -m slow tests/e2e $(E2E)
+
+# one kernel crash, from the panic to the receiver's report
+crash: $(VENV)/.test
+	./tests/packages.sh e2e
+	$(BIN)/python -m pytest -m slow tests/e2e/test_crash.py -k three_programs
+
+screenshots: $(VENV)/.test
+	./tests/packages.sh
+	$(BIN)/python -m tests.rig.screenshots
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

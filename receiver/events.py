@@ -39,6 +39,7 @@ class Event:
 class Listening(Event):
     name: ClassVar[str] = "listening"
     ssh: str
+    web: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,6 @@ class CommandRefused(Event):
 @dataclass(frozen=True, slots=True)
 class UploadStarted(Event):
     name: ClassVar[str] = "upload.started"
-    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     directory: str
@@ -150,7 +150,6 @@ class UploadFailed(Event):
 
     name: ClassVar[str] = "upload.failed"
     level: ClassVar[int] = logging.WARNING
-    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     file: str
@@ -232,6 +231,17 @@ class Trouble(Event):
     keep: ClassVar[Keep] = Keep.RATED
     where: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acted(Event):
+    """Somebody changed something from the page or by the API."""
+
+    name: ClassVar[str] = "operator.acted"
+    who: str
+    peer: str
+    what: str  # method and path
+    status: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from receiver.failure import Failure
+from receiver.targets import AnyTarget, distinct
 
 DEFAULT_FILE: Final = Path("/etc/kdump-net/receiver.toml")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -66,7 +75,9 @@ def _span(value: object) -> object:
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Span = Annotated[float, BeforeValidator(_span), Field(gt=0)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
-Port = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]]*):\d{1,5}$")]
+PORT_PATTERN: Final = r"^(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]]*):\d{1,5}$"
+WEB_PATTERN: Final = PORT_PATTERN.removesuffix("$") + "$|^$"  # empty: no web server
+Port = Annotated[str, Field(pattern=PORT_PATTERN)]
 
 
 class Retention(BaseModel):
@@ -118,11 +129,22 @@ class Settings(BaseModel):
     debuginfod: tuple[str, ...] = ()
     events_keep: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
     events_days: Annotated[float, Field(gt=0, le=36_500)] = 90
+    notify: Annotated[tuple[AnyTarget, ...], AfterValidator(distinct)] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     fence_url: Annotated[str, Field(pattern=r"^(https?://|unix:///)\S+$")] | None = None
     fence_token_file: Path | None = None
     quota: dict[str, Amount] = Field(default_factory=dict)
     retention: Retention = Retention()
+    web: Annotated[str, Field(pattern=WEB_PATTERN)] = "127.0.0.1:8080"
+    web_tls_certificate: Path | None = None
+    web_tls_key: Path | None = None
+    behind_proxy: bool = False
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.web_tls_certificate is None) != (self.web_tls_key is None):
+            raise ValueError("web_tls_certificate and web_tls_key belong together; one is missing")
+        return self
 
     @property
     def state(self) -> Path:
@@ -163,4 +185,10 @@ def _explain(path: Path | None, problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{where}: {key}: no such setting; the sample file explains every key"
     reason = problem["msg"].removeprefix("Value error, ")
+    said = problem["input"]
+    if problem["loc"][:1] == ("notify",) and (isinstance(said, dict | list | tuple) or "url" in key):
+        return f"{where}: {key}: {reason}"  # these may hold passwords
+    return f"{where}: {key}: {reason}, not {said!r}"
+    if not key:  # of several keys together
+        return f"{where}: {reason}"
     return f"{where}: {key}: {reason}, not {problem['input']!r}"

@@ -25,6 +25,7 @@ _COLUMNS = (
     "signature",
 )
 _OF_MANIFEST = ("title", "crash_class", "hardware", "reason")  # read out of its JSON by the database
+_NUL = r"(?<!\\)((?:\\\\)*)\\u0000"  # in JSON; a backslash before it may be escaped itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,11 @@ class Crashed(Protocol):
 
 def columns(dialect: str) -> list[Any]:
     """What to select for a `Brief`, in its order."""
-    # SQLite reads JSON out of text; PostgreSQL wants to be told that it is JSON.
     text: Any = dumps.c.manifest
-    document = sa.type_coerce(text, sa.JSON) if dialect == "sqlite" else sa.cast(text, sa.JSON)
+    if dialect == "sqlite":
+        document: Any = sa.type_coerce(text, sa.JSON)
+    else:  # PostgreSQL refuses a document that holds a NUL anywhere
+        document = sa.cast(sa.func.regexp_replace(text, _NUL, r"\1", "g"), sa.JSON)
     told = [document[name].as_string().label(name) for name in _OF_MANIFEST]
     return [*(dumps.c[name] for name in _COLUMNS), *told]
 

@@ -128,7 +128,9 @@ class View:
         if self.find(path.parent):
             raise _error(errno.ENOTDIR)
         core = attempts.is_core(path.name, Kind.EMPTY)
-        dump = self._dump_of(path)
+        dump = None
+        with suppress(OSError):  # its manifest is broken: a dump of its own begins beside it
+            dump = self._dump_of(path)
         if dump is None:
             self._admission.admit_dump(self.owner.name)
         elif core:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import asyncssh
 
 from receiver import reports, stores
+from receiver.catalogue.journal import Journal
 from receiver.catalogue.store import Catalogue
 from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
@@ -26,19 +25,6 @@ DAY = 86_400.0
 
 
 @dataclass
-class NoJournal:
-    """A journal in which nothing was written but that things happened."""
-
-    last: int = 0
-
-    def last_id(self) -> int:
-        return self.last
-
-    def newest(self, limit: int, *, names: Iterable[str] | None = None) -> list[Any]:
-        return []
-
-
-@dataclass
 class Collection:
     """Everything below `directory`; it is a desk for the pages, too."""
 
@@ -48,13 +34,14 @@ class Collection:
     catalogue: Catalogue = field(init=False)
     keys: HostKeys = field(init=False)
     tokens: Tokens = field(init=False)
-    journal: NoJournal = field(default_factory=NoJournal)
+    journal: Journal = field(init=False)
     now: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         self.settings = Settings(root=self.directory / "spool", keep_free=0)
         self.spool = stores.open_spool(self.settings)
         self.catalogue = stores.open_catalogue(self.settings)
+        self.journal = self.catalogue.journal
         self.keys = HostKeys(self.settings.state)
         self.tokens = Tokens(self.settings.state)
 
@@ -104,8 +91,7 @@ class Collection:
         for file in dump.files:
             if file.sha256 is None:
                 dump = with_digest(self.spool, directory, file.name, lambda: False)
-        self.catalogue.record(dump)
-        self.journal.last += 1
+        stores.enlist(self.spool, self.catalogue, directory)
         return dump
 
 

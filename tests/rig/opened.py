@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from receiver import settings, stores
+from receiver.catalogue.journal import Journal
 from receiver.catalogue.store import Catalogue
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
 from receiver.spool.dumps import Spool
-from tests.builders.collection import NoJournal
 from tests.rig.receiver import Receiver
 
 
@@ -25,12 +24,13 @@ class Opened:
     catalogue: Catalogue = field(init=False)
     keys: HostKeys = field(init=False)
     tokens: Tokens = field(init=False)
-    journal: Any = field(default_factory=NoJournal)
+    journal: Journal = field(init=False)
 
     def __post_init__(self) -> None:
         listen = (f"127.0.0.1:{self.receiver.port}",)
         self.settings = settings.load(self.receiver.config, listen=listen)
         self.spool = stores.open_spool(self.settings)
         self.catalogue = stores.open_catalogue(self.settings)
+        self.journal = self.catalogue.journal
         self.keys = HostKeys(self.settings.state)
         self.tokens = Tokens(self.settings.state)

@@ -21,6 +21,7 @@ class Viewer:
     name: str = "anna"
     role: str = "operator"
     csrf: str = "a-token-against-forged-forms"
+    how: str = "cookie"
 
 
 class SignedIn:

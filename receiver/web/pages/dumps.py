@@ -8,12 +8,13 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from receiver.catalogue import when
 from receiver.catalogue.store import Query
 from receiver.spool.manifest import as_json
-from receiver.web.pages.render import HEADERS, fragment, page
+from receiver.web.pages.form import form
+from receiver.web.pages.render import HEADERS, fragment, page, segment
 from receiver.web.pages.shelf import DumpOnDisk
 from receiver.web.pages.state import state_of
 from receiver.web.views.dump import VERDICTS, dump_page, dump_rows
@@ -95,6 +96,22 @@ async def progress(request: Request) -> Response:
     under_way = uploads(found.notes, time.time())
     headers = HEADERS if under_way else HEADERS | {"hx-refresh": "true"}
     return HTMLResponse(fragment("overview/uploads.html", uploads=under_way), headers=headers)
+
+
+async def pin(request: Request) -> Response:
+    """``POST /dumps/ID/pin``: no rule and no lack of space takes it, until it is unpinned."""
+    asked, found, state = await form(request), await _found(request), state_of(request)
+    by, note = request.state.viewer.name, asked.get("note", "").strip()
+    await run_in_threadpool(lambda: state.shelf.pin(found.dump.directory, by, note))
+    return RedirectResponse(f"/dumps/{segment(found.dump.id)}", 303)
+
+
+async def unpin(request: Request) -> Response:
+    """``POST /dumps/ID/unpin``."""
+    await form(request)
+    found, state, by = await _found(request), state_of(request), request.state.viewer.name
+    await run_in_threadpool(lambda: state.shelf.unpin(found.dump.directory, by))
+    return RedirectResponse(f"/dumps/{segment(found.dump.id)}", 303)
 
 
 async def manifest(request: Request) -> Response:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
 import socket
 import time
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -17,6 +15,7 @@ from receiver.catalogue.store import Query
 from receiver.failure import Failure
 from receiver.hosts import hostkeys
 from receiver.hosts.identity import BadName, check_host_name
+from receiver.web.pages.form import form
 from receiver.web.pages.render import page, segment
 from receiver.web.pages.state import State, state_of
 from receiver.web.views import hosts
@@ -24,8 +23,6 @@ from receiver.web.views.dump import dump_rows
 from receiver.web.views.enrol import SSH_PORT, Collector, is_name, recipes
 from receiver.web.views.hosts import HostRow, Known
 
-FORM_MAX: Final = 16 << 10  # bytes
-FIELDS_MAX: Final = 20
 LASTING: Final = {"1h": 3600, "1d": 86_400, "7d": 7 * 86_400, "28d": 28 * 86_400}
 LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 DUMPS_MAX: Final = 50
@@ -62,9 +59,9 @@ async def show(request: Request) -> Response:
 
 async def create_token(request: Request) -> Response:
     """``POST /hosts/NAME/tokens``: a token, shown this once."""
-    form = await _form(request)
+    asked = await form(request)
     name = _name(request)
-    lasting = form.get("expires", "1d")
+    lasting = asked.get("expires", "1d")
     if lasting not in LASTING:
         raise HTTPException(400, f"A token lasts one of {', '.join(LASTING)} here; the CLI takes any time.")
     tokens, now = state_of(request).desk.tokens, time.time()
@@ -77,12 +74,12 @@ async def create_token(request: Request) -> Response:
         token, text = await run_in_threadpool(create)
     except Failure as error:
         raise HTTPException(400, str(error)) from None
-    return await _host_page(request, token=token, secret=text, collector=form.get("collector", ""))
+    return await _host_page(request, token=token, secret=text, collector=asked.get("collector", ""))
 
 
 async def revoke_token(request: Request) -> Response:
     """``POST /hosts/NAME/tokens/ID/revoke``."""
-    await _form(request)
+    await form(request)
     name, identifier = _name(request), request.path_params["id"]
     await run_in_threadpool(lambda: state_of(request).desk.tokens.revoke(identifier))
     return RedirectResponse(f"/hosts/{segment(name)}#enrol", 303)
@@ -139,25 +136,6 @@ def _port(state: State) -> int:
     listening = getattr(state.desk, "ssh", None) or state.desk.settings.listen
     ports = [int(address.rpartition(":")[2]) for address in listening]
     return SSH_PORT if SSH_PORT in ports or not ports else ports[0]
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The form of an operator that came from a page of ours. Raises HTTPException."""
-    viewer = request.state.viewer
-    if viewer.role != "operator":
-        raise HTTPException(403, "Only an operator may do this; you are signed in as a viewer.")
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > FORM_MAX:
-            raise HTTPException(413, "This form is too long.")
-    try:
-        found = dict(parse_qsl(body.decode(), max_num_fields=FIELDS_MAX, keep_blank_values=True))
-    except ValueError:
-        raise HTTPException(400, "This is no form of ours.") from None
-    if not hmac.compare_digest(found.get("csrf", "").encode(), viewer.csrf.encode()):
-        raise HTTPException(403, "This form is too old, or came from elsewhere; open the page again.")
-    return found
 
 
 def _name(request: Request) -> str:

@@ -33,6 +33,8 @@ routes: list[BaseRoute] = [
     Route("/dumps", dumps.show_list),
     Route("/dumps/{id}", dumps.show),
     Route("/dumps/{id}/progress", dumps.progress),
+    Route("/dumps/{id}/pin", dumps.pin, methods=["POST"]),
+    Route("/dumps/{id}/unpin", dumps.unpin, methods=["POST"]),
     Route("/dumps/{id}/manifest.json", dumps.manifest),
     Route("/dumps/{id}/files/{name}", dumps.download),
     Route("/groups", groups.show_list),

@@ -5,25 +5,28 @@ Lists that cost a file a host are kept for some seconds: many eyes on one page c
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from receiver import reports
+from receiver import reports, stores
 from receiver.catalogue.brief import Brief, occurrences
+from receiver.catalogue.journal import Journal
 from receiver.catalogue.store import Catalogue, Query
 from receiver.hosts.contacts import Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
-from receiver.spool import incoming
+from receiver.spool import incoming, pins
+from receiver.spool.clock import iso
 from receiver.spool.dumps import Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import RECEIVING, Manifest
-from receiver.spool.space import Space, bytes_of, disk
+from receiver.spool.summary import summary
 from receiver.spool.view import STATUS, STATUS_MAX
 from receiver.triage import report
 from receiver.triage.report import Report
@@ -31,22 +34,17 @@ from receiver.web.views import crashes
 from receiver.web.views.crashes import GroupRow
 from receiver.web.views.fence import Fence
 from receiver.web.views.hosts import Known, Trial, status_file, trial_untrusted
-from receiver.web.views.space import SpacePage, space_page
+from receiver.web.views.space import Removed, SpacePage, space_page
 
 RECEIVING_MOST: Final = 500  # dumps without a core that are looked into for uploads, the newest
 STARTED_MOST: Final = 200  # uploads that began last, which may be under way
 HOSTS_SECONDS: Final = 10.0  # that the list of hosts is kept
 LOG_MAX: Final = 48 << 20  # bytes of a log file that are read
 TRIALS_MOST: Final = 20_000
+GOING_MOST: Final = 10  # cores that go next, which are shown
+PRUNED_MOST: Final = 20_000  # events of the journal, for the plot of space over time
 
 T = TypeVar("T")
-
-
-class Journal(Protocol):
-    """As much of the journal as the pages use."""
-
-    def last_id(self) -> int: ...
-    def newest(self, limit: int, *, names: Iterable[str] | None = None) -> list[Any]: ...
 
 
 class Desk(Protocol):
@@ -113,12 +111,33 @@ class Shelf:
         return crashes.group_rows(occurrences(self.briefs(Query(signature=signature))), now)
 
     def room(self, dumps: list[Brief], now: float) -> SpacePage:
-        """The space, with `dumps` all that are stored."""
+        """The space, with `dumps` all that are listed."""
         settings = self._desk.settings
-        now_there = disk(settings.root)
-        kept = bytes_of(settings.keep_free, now_there.total)
-        room = Space(now_there.total, now_there.total - now_there.free, max(0, now_there.free - kept))
-        return space_page(room, kept, dumps, (), now)
+        limits, policy = stores.limits_of(settings), stores.policy_of(settings)
+        found = summary(self._desk.spool, limits, policy, now, most=GOING_MOST)
+        return space_page(found, dumps, self._while_fresh("removed", self._removed), now)
+
+    def _removed(self) -> list[Removed]:
+        """What was pruned, as the journal remembers it; when its dump came, too."""
+        journal = self._desk.journal
+        pruned = journal.newest(PRUNED_MOST, names=("dump.pruned",))
+        if not pruned:
+            return []
+        came = {entry.dump: entry.time for entry in journal.newest(PRUNED_MOST, names=("upload.finished",))}
+        return [
+            Removed(_epoch(came.get(entry.dump, entry.time)), _epoch(entry.time), int(entry.fields["bytes"]))
+            for entry in pruned
+        ]
+
+    def pin(self, directory: str, by: str, note: str) -> None:
+        """Keep a dump whatever the rules say."""
+        pins.pin(self._desk.spool, directory, iso(time.time()), by, note)
+        stores.enlist(self._desk.spool, self._desk.catalogue, directory)
+
+    def unpin(self, directory: str, by: str) -> None:
+        """Leave it to the rules again."""
+        pins.unpin(self._desk.spool, directory, iso(time.time()), by)
+        stores.enlist(self._desk.spool, self._desk.catalogue, directory)
 
     def known(self, receiving: list[Incoming], fence: Fence, name: str | None = None) -> Known:
         """All that is known of hosts; of the host `name` as it is this moment."""
@@ -185,3 +204,7 @@ class Shelf:
                 self._kept[name] = (time.monotonic(), value)
             kept: T = value
             return kept
+
+
+def _epoch(stamp: str) -> float:
+    return dt.datetime.fromisoformat(stamp).timestamp()

@@ -74,13 +74,15 @@ class DumpPage:
     where: str
     task: str
     taint: str
+    pinned: Event | None  # who wants it kept, and why
+    removed: tuple[Event, ...]  # files that retention took
 
 
 def dump_page(
     dump: Manifest, path: str, report: Report | None, uploads: Sequence[Upload], now: float
 ) -> DumpPage:
     """The view of a manifest and the report beside it."""
-    verdict = "receiving" if uploads else dump.verdict
+    verdict, pin = "receiving" if uploads else dump.verdict, dump.pinned
     return DumpPage(
         id=dump.id,
         title=dump.title or ("No crash in its log" if dump.crash_class == "none" else f"Dump of {dump.host}"),
@@ -102,6 +104,11 @@ def dump_page(
         where=_where(dump, report),
         task=_task(report),
         taint=_taint(report),
+        pinned=Event(words.moment(pin.at, now), pin.by, pin.note) if pin else None,
+        removed=tuple(
+            Event(words.moment(gone.at, now), gone.file.name, f"{words.size(gone.file.bytes)}, {gone.why}")
+            for gone in dump.removed
+        ),
     )
 
 

@@ -1,25 +1,26 @@
-"""The room for dumps: how much there is, who has it, and how it came to be used."""
+"""The room for dumps: how much there is, who has it, what goes next, and how it came to be used."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from receiver.catalogue.brief import Brief
-from receiver.spool.space import Space
+from receiver.spool.summary import Going, HostSpace, Summary
 from receiver.web.views import words
 
 DAY: Final = 86_400
 DAYS: Final = 60
 MOST_HOSTS: Final = 20
+SHORT: Final = 0.9  # of the room: worth a colour
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A dump that was pruned: when it came and went (seconds of the epoch), and what it had taken."""
+    """Bytes that were pruned: when they came and went, in seconds of the epoch."""
 
     came: float
     went: float
@@ -27,32 +28,48 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class HostShare:
+    """What one host has: `fraction` of its quota, or of all dumps where it has none."""
+
+    host: str
+    bytes: int
+    dumps: int
+    quota: int | None
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
 class SpacePage:
-    """Bytes. `others` is what the file system holds beside the dumps, `kept_free` what no dump may take."""
+    """Bytes. `room` is what dumps may take in all; `others` is what the file system holds beside them."""
 
     total: int
+    room: int
     dumps: int
+    reserved: int
     others: int
     available: int
-    kept_free: int
+    evictable: int
+    keep_free: int
+    max_use: int | None
     count: int
-    by_host: tuple[tuple[str, int, int], ...]  # host, bytes, dumps
+    pinned: int
+    by_host: tuple[HostShare, ...]
+    next: tuple[Going, ...]
     history: tuple[tuple[str, int], ...]  # date, bytes of dumps on the disk at its end
 
     @property
     def used_fraction(self) -> float:
-        """Of what dumps may take: what they and others have."""
-        room = self.total - self.kept_free
-        return min(1.0, (room - self.available) / room) if room > 0 else 1.0
+        """Of the room."""
+        return min(1.0, max(0.0, 1 - self.available / self.room)) if self.room > 0 else 1.0
 
     @property
     def is_short(self) -> bool:
-        """Less than a tenth is left."""
-        return self.used_fraction > 0.9
+        """Less than a tenth is left, and eviction would not give it."""
+        return self.used_fraction > SHORT and self.available + self.evictable < self.room * (1 - SHORT)
 
     @property
     def days_left(self) -> float | None:
-        """Days until it is full at the pace of the last week; None where nothing came."""
+        """Days until it is full at the pace of the last week; None where nothing grew."""
         if len(self.history) < 8:
             return None
         grown = self.history[-1][1] - self.history[-8][1]
@@ -67,26 +84,34 @@ class SpacePage:
         return left
 
 
-def space_page(
-    room: Space, keep_free: int, dumps: Sequence[Brief], removed: Iterable[Removed], now: float
-) -> SpacePage:
-    """The view of it."""
-    taken, counts = Counter[str](), Counter[str]()
-    for dump in dumps:
-        taken[dump.host] += dump.bytes
-        counts[dump.host] += 1
-    total_taken = sum(taken.values())
-    largest = sorted(taken.items(), key=lambda item: (-item[1], item[0]))[:MOST_HOSTS]
+def space_page(found: Summary, dumps: Iterable[Brief], removed: Iterable[Removed], now: float) -> SpacePage:
+    """The view of it. `dumps` are all that are listed."""
+    free = max(0, found.free - found.keep_free - found.reserved)
+    room = found.bytes + found.reserved + free
+    if found.max_use is not None:
+        free = min(free, max(0, found.max_use - found.bytes - found.reserved))
+        room = min(room, found.max_use)
     return SpacePage(
-        total=room.total,
-        dumps=total_taken,
-        others=max(0, room.used - total_taken),
-        available=room.available,
-        kept_free=keep_free,
-        count=len(dumps),
-        by_host=tuple((host, size, counts[host]) for host, size in largest),
+        total=found.total,
+        room=room,
+        dumps=found.bytes,
+        reserved=found.reserved,
+        others=max(0, found.total - found.free - found.bytes),
+        available=free,
+        evictable=found.evictable,
+        keep_free=found.keep_free,
+        max_use=found.max_use,
+        count=found.dumps,
+        pinned=found.pinned,
+        by_host=tuple(_share(host, found.bytes) for host in found.hosts[:MOST_HOSTS]),
+        next=found.next,
         history=_history(dumps, removed, now),
     )
+
+
+def _share(host: HostSpace, everything: int) -> HostShare:
+    whole = host.quota or everything or 1
+    return HostShare(host.host, host.bytes, host.dumps, host.quota, min(1.0, host.bytes / whole))
 
 
 def _history(dumps: Iterable[Brief], removed: Iterable[Removed], now: float) -> tuple[tuple[str, int], ...]:

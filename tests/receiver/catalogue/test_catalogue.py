@@ -11,6 +11,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 import receiver.catalogue
+from receiver.catalogue.brief import occurrences
 from receiver.catalogue.store import HEAD, Catalogue, CatalogueError, Query
 from receiver.spool import manifest
 from receiver.spool.manifest import Manifest
@@ -76,6 +77,32 @@ def test_what_a_dump_says_of_itself_may_be_anything(catalogue: Catalogue) -> Non
     hostile = dump(1, kernel_release="6.1\0" + "x" * 5000, build_id="f" * 500, title="\0\x1b[31m")
     catalogue.record(hostile)
     assert list(catalogue.find(Query())) == [hostile]
+
+
+def test_a_brief_says_of_a_dump_what_its_manifest_says(catalogue: Catalogue) -> None:
+    """Whatever a host put into one, NULs and quotes included: one bad dump hides no other."""
+    crash = {"crash_class": "null", "signature": "ab" * 20, "hardware": "ACME 9"}
+    hostile = dump(1, title='x"y\\u0000 \\\0z', requested="/c/\0", **crash)
+    plain = dump(2, title='BUG: "x" \\u0000 \\\\', **crash)
+    for each in (hostile, plain):
+        catalogue.record(each)
+    first, second = catalogue.briefs(Query())
+    assert (first.id, first.title, first.hardware, first.reason) == (
+        plain.id,
+        plain.title,
+        "ACME 9",
+        plain.reason,
+    )
+    assert (second.id, (second.title or "").partition(" ")[0]) == (hostile.id, 'x"y\\u0000')
+    assert list(occurrences([first])) == list(occurrences([plain]))
+
+
+def test_dumps_are_found_by_a_file_that_they_hold(catalogue: Catalogue) -> None:
+    """The client's word for it; a name that only contains it is another."""
+    catalogue.record(dump(1, reason='it said "status"'))
+    catalogue.record(dump(2, reason="status"))
+    assert [one.id for one in catalogue.briefs(Query(file="status"))] == [dump(2).id]
+    assert list(catalogue.find(Query(file="status_"))) == []
 
 
 def test_an_index_that_is_behind_catches_up(catalogue: Catalogue, tmp_path: Path) -> None:

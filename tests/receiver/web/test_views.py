@@ -18,7 +18,7 @@ from receiver.hosts.contacts import Contact
 from receiver.hosts.enrolled import Host
 from receiver.hosts.public_key import parse_untrusted
 from receiver.spool.incoming import Incoming
-from receiver.spool.space import Space
+from receiver.spool.summary import Summary
 from receiver.triage.answer import triage_untrusted
 from receiver.triage.groups import Occurrence
 from receiver.web.views import crashes, enrol, hosts, logs, words
@@ -227,13 +227,23 @@ def test_the_timeline_stacks_five_groups_and_the_others() -> None:
 
 def test_space_over_time_counts_what_came_and_what_was_pruned() -> None:
     """A dump that was removed is on the curve until the day it went."""
-    room = space_page(
-        Space(total=10_000, used=5_000, available=4_000),
-        1_000,
-        [brief("a", days_ago=10, size=1000), brief("b", days_ago=2, size=500)],
-        [Removed(NOW - 8 * DAY, NOW - 3 * DAY, 300)],
-        NOW,
+    found = Summary(
+        total=10_000,
+        free=5_000,
+        keep_free=1_000,
+        max_use=None,
+        bytes=1_500,
+        reserved=0,
+        dumps=2,
+        cores=2,
+        pinned=0,
+        evictable=0,
+        hosts=(),
+        groups=(),
+        next=(),
     )
+    dumps = [brief("a", days_ago=10, size=1000), brief("b", days_ago=2, size=500)]
+    room = space_page(found, dumps, [Removed(NOW - 8 * DAY, NOW - 3 * DAY, 300)], NOW)
     levels = [level for _, level in room.history]
     assert (levels[-11], levels[-9], levels[-4], levels[-3], levels[-1]) == (1000, 1300, 1000, 1500, 1500)
     assert (room.dumps, room.others, room.count) == (1500, 3500, 2)
