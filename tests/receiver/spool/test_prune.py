@@ -216,7 +216,7 @@ def killed_at(number: int, work: Callable[[], object]) -> bool:
 def test_a_kill_at_every_step_of_a_removal_leaves_the_truth(
     tmp_path: Path, act: Act, states: set[str]
 ) -> None:
-    """Readers before the next start see a dump with or without core, or none; after it nothing is half done."""
+    """Readers before the next start see a dump with or without core, or none; after it all is done."""
     number, seen = 0, set()
     ended = False
     base = tmp_path / "base"
@@ -229,7 +229,7 @@ def test_a_kill_at_every_step_of_a_removal_leaves_the_truth(
         number += 1
         place = tmp_path / str(number)
         place.mkdir()
-        os.system(f"cp -a {base}/spool {base}/state {place}/")  # noqa: S605
+        os.system(f"cp -a {base}/spool {base}/state {place}/")
         spool = uploads.spool_in(place)
         with_catalogue(spool, lambda catalogue: list(mended(spool, catalogue)))  # noqa: B023  # new inodes
         ended = killed_at(number, lambda: drop(spool, act))  # noqa: B023
