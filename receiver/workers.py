@@ -20,6 +20,7 @@ AGAIN_SECONDS: Final = 1.0  # before a dead one is started again; twice as long 
 LONGEST_SECONDS: Final = 30.0  # that it waits
 SETTLED_SECONDS: Final = 60.0  # of life, after which it waits no longer than the first time
 SILENT_SECONDS: Final = 30.0  # without a beat: it hangs
+STARTING_SECONDS: Final = 180.0  # that one may take on a machine that has other things to do
 DESK_STOP_SECONDS: Final = 10.0  # that what is not vital gets to end when all else has
 
 Run = Callable[[Callable[[], None], Callable[[], None]], None]  # ready, beat
@@ -112,7 +113,7 @@ class Workers:
 
     def _kill_silent(self, now: float) -> None:
         for worker in self._of(vital=False):
-            if now - worker.beaten > SILENT_SECONDS:
+            if now - worker.beaten > (SILENT_SECONDS if worker.ready else STARTING_SECONDS):
                 os.kill(worker.pid, signal.SIGKILL)
 
     def _start(self, job: Job) -> None:
