@@ -279,6 +279,32 @@ def test_the_way_to_the_server_is_built_again(tmp_path: Path, server: Sshd, netw
     assert_flattened_whole(files["vmcore.flat"], tmp_path)
 
 
+def test_a_vlan_is_said_in_dracuts_words(tmp_path: Path, server: Sshd) -> None:
+    """Of a guest's own VLAN; QEMU's user network carries no tags, so nothing crashes here."""
+    vlan = (
+        "ip link add link enp0s2 name enp0s2.5 type vlan id 5; ip link set enp0s2.5 up\n"
+        "ip addr add 192.0.2.5/24 dev enp0s2.5; KNOWN=${KNOWN/10.0.2.2/192.0.2.9}\n"
+    )
+    first, rest = PREPARE.split("install -m 600", 1)
+    script = first + vlan + "install -m 600" + rest + "$KDUMP show | sed -n 's/^network */@@ /p'\n"
+    conf = "ssh root@192.0.2.9:{port}\npath {dumps}\n"
+    run = guest(tmp_path, server, conf, script, built_here=False, seconds=120)
+    said = "vlan=enp0s2.5:enp0s2 ifname=enp0s2:52:54:00:12:34:56"
+    assert f"@@ {said} ip=192.0.2.5:::255.255.255.0:crashnode1:enp0s2.5:none" in run.text, run.text[-2000:]
+
+
+def test_every_processor_compresses(tmp_path: Path) -> None:
+    """nr_cpus 2: zstd behind makedumpfile, and our receiver takes it off again."""
+    with receiver(tmp_path / "receiver", "crashnode1") as ours:
+        conf = "ssh kdump@10.0.2.2:{port}\npath /var/crash\nnr_cpus 2\n"
+        run = guest(tmp_path, ours, conf)
+        assert_rebooted(run)
+        (dump,) = ours.dumps()
+    assert dump["verdict"] == "complete", run.text[-3000:]
+    assert "zstd" in json.dumps(dump), dump
+    assert "sysrq triggered crash" in json.dumps(dump)
+
+
 def test_nfs(tmp_path: Path, server: Sshd) -> None:
     """Mounted from a user-space NFS server; a file of makedumpfile's own format, beside both logs."""
     home = Path("/var/tmp") / f"kdump-net-e2e-nfs-{tmp_path.name}"

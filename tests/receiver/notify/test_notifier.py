@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import functools
+import hmac
 import json
 import signal
 import ssl
