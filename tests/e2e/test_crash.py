@@ -65,6 +65,11 @@ echo c > /proc/sysrq-trigger
 """
 
 
+UNREACHABLE = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\n"
+DISK_DRIVERS = "extra_modules virtio_blk ext4\n"
+KNOWN_AT_PORT_1 = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Sshd]:
     home = Path("/var/tmp") / f"kdump-net-e2e-{tmp_path.name}"
@@ -220,7 +225,7 @@ def test_a_crash_arrives_over_ssh_and_the_cluster_hears_of_it_first(tmp_path: Pa
             "ssh root@10.0.2.2:{port}\npath {dumps}\nfence_kdump_nodes 10.0.2.2\n"
             f"fence_kdump_args -p {cluster.port} -i 1\n"
         )
-        run = guest(tmp_path, server, conf, image="cluster")
+        run = guest(tmp_path, server, conf, image="cluster", built_here=False)
     assert "@@ start 0" in run.text, run.text[-3000:]
     assert_rebooted(run)
     files = server.files()
@@ -358,7 +363,7 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
     """The stream lies at the partition's first byte; `kdump start` makes a file of it and wipes the head."""
     raw = blank_disk(tmp_path / "raw", 256)
     keep = blank_disk(tmp_path / "keep", 512, uuid=UUID)
-    conf = "raw /dev/vda\npath /var/crash\n"
+    conf = "raw /dev/vda\npath /var/crash\n" + DISK_DRIVERS
     run = guest(tmp_path, server, conf, disks=[raw, keep])
     assert_rebooted(run)
     assert head(raw) == b"makedumpfile", run.text[-3000:]
@@ -385,9 +390,8 @@ def test_when_nobody_takes_the_dump_the_failure_action_comes(
     tmp_path: Path, server: Sshd, action: str, end: str
 ) -> None:
     """A closed port: given up after net_timeout, kdump_post told 1."""
-    conf = "ssh root@10.0.2.2:1\npath {dumps}\nnet_timeout 10\nkdump_post /opt/kdump/post.sh\n"
-    conf += f"failure_action {action}\n"
-    script = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"') + START
+    conf = UNREACHABLE + f"kdump_post /opt/kdump/post.sh\nfailure_action {action}\n"
+    script = KNOWN_AT_PORT_1 + START
     run = guest(
         tmp_path,
         server,
@@ -400,11 +404,6 @@ def test_when_nobody_takes_the_dump_the_failure_action_comes(
     assert "@@ post got 1" in run.text, run.text[-3000:]
     assert f"failure_action is {action}" in run.text
     assert end in run.text
-
-
-UNREACHABLE = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\n"
-DISK_DRIVERS = "extra_modules virtio_blk ext4\n"
-KNOWN_AT_PORT_1 = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
 
 
 def test_a_shell_when_nobody_takes_the_dump(tmp_path: Path, server: Sshd) -> None:
@@ -501,9 +500,8 @@ def test_a_dump_kept_locally_is_delivered_at_the_next_boot(tmp_path: Path, serve
     """The server is away at the crash and back after the reboot."""
     disk = blank_disk(tmp_path / "disk", 512, uuid=UUID)
     mount = "mkdir -p /var/crash; mount -t ext4 /dev/vda /var/crash\n"
-    away = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\nfallback local\n"
-    unknown = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
-    run = guest(tmp_path, server, away, unknown + mount + START, disks=[disk])
+    away = UNREACHABLE + DISK_DRIVERS + "fallback local\n"
+    run = guest(tmp_path, server, away, KNOWN_AT_PORT_1 + mount + START, disks=[disk])
     assert_rebooted(run)
     assert server.files() == {}
     # the same configuration with the server back, on the port it has now
