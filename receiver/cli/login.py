@@ -99,7 +99,7 @@ def _document(login: Login) -> dict[str, Any]:
 @click.argument("id")
 @click.pass_obj
 def revoke(context: Context, id: str) -> int:  # noqa: A002  # the user's word
-    """Make a login worthless, at once; its sessions end. ID is what `login list` shows, or the whole token."""
+    """Make a login worthless, at once; its sessions end. ID as in `login list`, or the whole token."""
     from receiver.hosts import token_text
     from receiver.web.access.logins import PREFIX
 

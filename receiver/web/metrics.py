@@ -59,7 +59,7 @@ class Metrics:
         self._save()
         self._summary: tuple[float, Summary] | None = None
         self._registry = CollectorRegistry()
-        self._registry.register(self)  # type: ignore[arg-type]
+        self._registry.register(self)
 
     def text(self) -> tuple[bytes, str]:
         """The metrics, and their media type. Raises SQLAlchemyError."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -29,12 +29,18 @@ class Ask:
 
     request: Request
     desk: Desk
-    query: Any  # an instance of the endpoint's model, or None
+    query: Any  # an instance of the endpoint's model
     body: Any
 
     def path(self, name: str) -> str:
         """A part of the path."""
         return str(self.request.path_params[name])
+
+
+class NoQuery(BaseModel):
+    """Of a route that takes none."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 Handler = Callable[[Ask], Any]  # blocks, and runs in a thread
@@ -80,7 +86,7 @@ def _answering(methods: dict[str, Endpoint]) -> Callable[[Request], Awaitable[Re
         ask = Ask(
             request,
             request.app.state.desk,
-            _query(endpoint.query, request) if endpoint.query else _no_query(request),
+            _query(endpoint.query or NoQuery, request),
             await _body(endpoint.body, request) if endpoint.body else None,
         )
         if endpoint.waiter is not None:
@@ -114,11 +120,6 @@ def _query(model: type[BaseModel], request: Request) -> BaseModel:
         if names.count(name) > 1:
             raise Refused(422, f"the query says {name!r} more than once")
     return _validated(model, dict(asked), "query")
-
-
-def _no_query(request: Request) -> None:
-    if request.url.query:
-        raise Refused(422, "this takes no query")
 
 
 async def _body(model: type[BaseModel], request: Request) -> BaseModel:
