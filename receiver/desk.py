@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from receiver.catalogue.writer import JournalWriter
-from receiver.events import Bus, Subscriber
+from receiver.events import Bus, Subscriber, Trouble
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.tokens import Tokens
+from receiver.notify.run import run
 from receiver.settings import Settings
 from receiver.stores import open_catalogue, open_spool
 from receiver.vitals import Beat, Vitals
@@ -29,6 +30,7 @@ from receiver.web.metrics import Metrics
 from receiver.web.serve import Http, tls_of
 
 BEAT_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 5.0  # after the notifier failed
 COUNT_SECONDS: Final = 30.0  # between two looks at the journal that nobody asked for
 
 
@@ -75,6 +77,7 @@ async def serve(place: Place, ready: Callable[[], None], beat: Callable[[], None
     await http.listen(place.sockets)
     ready()
     chores = [loop.create_task(_beat(place.vitals, http, beat)), loop.create_task(_count(metrics))]
+    chores.append(loop.create_task(_notify(desk)))
     try:
         await stop.wait()
     finally:
@@ -93,6 +96,16 @@ async def _beat(vitals: Vitals, http: Http, beat: Callable[[], None]) -> None:
         pulse.beat(time.monotonic(), http.connections, 0)
         beat()
         await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _notify(desk: Desk) -> None:
+    """Tell those whom the settings name; what goes wrong there stops no page."""
+    while desk.settings.notify:
+        try:
+            await run(desk.settings, desk.catalogue, desk.spool, desk.bus.tell)
+        except Exception as error:
+            desk.bus.tell(Trouble("notify", repr(error)))
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def _count(metrics: Metrics) -> None:

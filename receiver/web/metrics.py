@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from receiver import stores
 from receiver.durable import write_file
 from receiver.spool.summary import Summary, summary
+from receiver.vitals import Sign
 from receiver.web.api.events import Streams
 from receiver.web.desk import Desk
 from receiver.web.download import Downloads
@@ -153,27 +154,19 @@ class Metrics:
         names = [f"worker{place}" for place in range(vitals.places - 1)] + ["desk"]
         signs = [((name,), vitals.read(place)) for place, name in enumerate(names)]
         label = ("process",)
-        columns: Sequence[tuple[str, str, list[Any]]] = (
-            (
-                "event_loop_lag_seconds",
-                "How late the loop turned last",
-                [(k, s.lag_seconds) for k, s in signs],
-            ),
+        columns: Sequence[tuple[str, str, Callable[[Sign], float]]] = (
+            ("event_loop_lag_seconds", "How late the loop turned last", lambda sign: sign.lag_seconds),
             (
                 "event_loop_lag_most_seconds",
-                "The latest since the process started",
-                [(k, s.lag_most_seconds) for k, s in signs],
+                "The latest since it started",
+                lambda sign: sign.lag_most_seconds,
             ),
-            ("connections", "Open now, of SSH or the web", [(k, float(s.connections)) for k, s in signs]),
-            ("uploads_in_flight", "Uploads under way", [(k, float(s.uploads)) for k, s in signs[:-1]]),
-            (
-                "silent_seconds",
-                "Since the process gave a sign of life",
-                [(k, now - s.beaten) for k, s in signs],
-            ),
+            ("connections", "Open now, of SSH or the web", lambda sign: sign.connections),
+            ("uploads_in_flight", "Uploads under way", lambda sign: sign.uploads),
+            ("silent_seconds", "Since the process gave a sign of life", lambda sign: now - sign.beaten),
         )
-        for name, text, samples in columns:
-            yield _gauge(name, text, label, samples)
+        for name, text, value in columns:
+            yield _gauge(name, text, label, [(key, float(value(sign))) for key, sign in signs])
         starts = [(key, float(sign.starts)) for key, sign in signs]
         yield _counter("process_starts", "Processes that had this place", label, starts)
         yield _gauge("event_streams", "Streams of events", (), [((), float(Streams.running))])

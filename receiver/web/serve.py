@@ -118,10 +118,8 @@ class Http:
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-            loop = asyncio.get_running_loop()
-            await Connection(
-                self._app, loop, self._config, self._context, ConnectionState({}), reader, writer
-            )
+            loop, state = asyncio.get_running_loop(), ConnectionState({})
+            await Connection(self._app, loop, self._config, self._context, state, reader, writer)
         except asyncio.CancelledError:
             pass  # the end; the callback of a stream server must not raise
         except Exception:

@@ -8,6 +8,7 @@ becomes a label only out of a bounded list.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +21,7 @@ BUCKETS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.
 LABELS_MAX: Final = 64  # values of one label; what comes then is counted as ``other``
 OTHER: Final = "other"
 _VERDICTS: Final = {str(verdict) for verdict in Verdict}
+_WORD: Final = re.compile(r"[\w-]{1,40}", re.ASCII)
 _HOW: Final = {"key", "certificate", "token", "web"}
 
 Client = Callable[[str], str | None]  # a dump's id to the kdump that sent it
@@ -134,11 +136,7 @@ def _bound(reason: str) -> str:
 def _word(value: object) -> str:
     """A word of our own rules; anything else is not let in."""
     text = str(value)
-    return (
-        text
-        if text.isascii() and text.replace("-", "").replace("_", "").isalnum() and len(text) <= 40
-        else OTHER
-    )
+    return text if _WORD.fullmatch(text) else OTHER
 
 
 def _amount(value: object) -> float:
