@@ -179,7 +179,7 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
         bus.tell(Trouble("workers", f"{name} ended with status {status}; another one takes its place"))
 
     jobs = [Job(f"worker {number}", partial(work, number)) for number in range(settings.workers)]
-    if web_sockets:
+    if web_sockets or settings.notify:
         jobs.append(Job(DESK, attend, vital=False))
     try:
         if len(jobs) == 1:
