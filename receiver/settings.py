@@ -186,7 +186,7 @@ def _explain(path: Path | None, problem: Any) -> str:
         return f"{where}: {key}: no such setting; the sample file explains every key"
     reason = problem["msg"].removeprefix("Value error, ")
     said = problem["input"]
-    if problem["loc"][:1] == ("notify",) and (isinstance(said, dict) or "urls" in problem["loc"]):
+    if problem["loc"][:1] == ("notify",) and (isinstance(said, dict | list | tuple) or "url" in key):
         return f"{where}: {key}: {reason}"  # these may hold passwords
     return f"{where}: {key}: {reason}, not {said!r}"
     if not key:  # of several keys together

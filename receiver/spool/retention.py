@@ -97,13 +97,11 @@ def plan(dumps: Iterable[Dump], policy: Policy, now: float, needs: Sequence[Need
     ordered = sorted(dumps, key=lambda dump: (dump.seconds, dump.directory))
     held = {dump.directory: reason for dump in ordered if (reason := _untouchable(dump))}
     cores = [dump for dump in ordered if dump.cores]
-    drops = {dump.directory: why for dump, why in _storms(cores, policy) if dump.directory not in held}
-    drops |= {
-        dump.directory: why
-        for dump, why in _crowded_groups(cores, policy)
-        if dump.directory not in held.keys() | drops.keys()
-    }
-    kept = held | {key: why for key, why in _kept(cores, policy).items() if key not in held.keys() | drops}
+    drops: dict[str, str] = {}
+    for dump, why in (*_storms(cores, policy), *_crowded_groups(cores, policy)):
+        if dump.directory not in held:
+            drops.setdefault(dump.directory, why)
+    kept = {key: why for key, why in _kept(cores, policy).items() if key not in drops} | held
     for dump, why in (*_aged(cores, policy, now), *_crowded_hosts(cores, policy)):
         if dump.directory not in kept:
             drops.setdefault(dump.directory, why)
