@@ -31,6 +31,7 @@ _VERBS: Final = {
     "space": "space:space",
     "host": "host:group",
     "token": "token:group",
+    "login": "login:group",
     "config": "config:group",
     "events": "events:list_events",
     "notify": "events:notify_group",
