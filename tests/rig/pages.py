@@ -14,6 +14,7 @@ from receiver.web.access.logins import Logins
 from receiver.web.access.sessions import Sessions
 from receiver.web.access.viewer import Role
 from receiver.web.desk import Desk
+from receiver.web.metrics import Metrics
 from tests.builders.collection import Collection
 
 COOKIE = "kdump"  # as it is called without TLS
@@ -46,7 +47,8 @@ def desk_over(made: Collection, *, loopback: bool = False) -> Desk:
 
 def application(made: Collection, *, loopback: bool = True) -> ASGIApp:
     """The pages, the API and their guard."""
-    return app.application(desk_over(made, loopback=loopback))
+    desk = desk_over(made, loopback=loopback)
+    return app.application(desk, Metrics(desk))
 
 
 def logged_in(made: Collection, role: Role, name: str = "anna") -> Person:

@@ -101,7 +101,7 @@ async def test_a_download_is_the_file_and_goes_on_where_it_broke_off(
     path = next(made.spool.root.glob("db2-*")) / "vmcore"
     whole = await client.get(f"/dumps/{dump}/files/vmcore")
     assert whole.content == path.read_bytes()
-    assert whole.headers["content-disposition"] == f'attachment; filename="db2-{dump}-vmcore"'
+    assert whole.headers["content-disposition"] == f"attachment; filename*=UTF-8''db2-{dump}-vmcore"
     assert whole.headers["x-content-type-options"] == "nosniff"
     rest = await client.get(f"/dumps/{dump}/files/vmcore", headers={"range": "bytes=4000000-"})
     assert (rest.status_code, rest.content) == (206, whole.content[4_000_000:])
