@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup serve test lint check demo bench soak e2e screenshots clean
+.PHONY: help setup serve test lint check demo bench soak e2e crash screenshots clean
 
 help:
 	@echo 'make serve   install into .venv and run the receiver on its embedded defaults (port 2222, spool in ./var)'
@@ -44,6 +44,8 @@ bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench.bench_dump
 	$(BIN)/python -m tests.bench.bench_agent
 	$(BIN)/python -m tests.bench.bench_fence
+	-[ "$$(id -u)" != 0 ] || ./tests/packages.sh e2e
+	$(BIN)/python -m tests.bench.bench_sender --least
 
 soak: $(VENV)/.test
 	./tests/packages.sh
@@ -52,6 +54,11 @@ soak: $(VENV)/.test
 e2e: $(VENV)/.test
 	./tests/packages.sh e2e
 	$(BIN)/python -m pytest -m slow tests/e2e $(E2E)
+
+# one kernel crash, from the panic to the receiver's report
+crash: $(VENV)/.test
+	./tests/packages.sh e2e
+	$(BIN)/python -m pytest -m slow tests/e2e/test_crash.py -k three_programs
 
 screenshots: $(VENV)/.test
 	./tests/packages.sh

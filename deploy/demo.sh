@@ -23,7 +23,7 @@ shown() { printf '$ %s\n' "$*"; "$@"; }
 
 say 'A receiver on a free port'
 mkfifo "$work/ready"
-"$receiver" --root "$work/spool" serve --listen 127.0.0.1:0 >"$work/ready" 2>"$work/log" &
+"$receiver" --root "$work/spool" serve --listen 127.0.0.1:0 --web "" >"$work/ready" 2>"$work/log" &
 server=$!
 read -r ready <"$work/ready"
 echo "$ready"

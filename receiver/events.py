@@ -39,6 +39,7 @@ class Event:
 class Listening(Event):
     name: ClassVar[str] = "listening"
     ssh: str
+    web: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,17 @@ class Trouble(Event):
     keep: ClassVar[Keep] = Keep.RATED
     where: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acted(Event):
+    """Somebody changed something from the page or by the API."""
+
+    name: ClassVar[str] = "operator.acted"
+    who: str
+    peer: str
+    what: str  # method and path
+    status: int
 
 
 @dataclass(frozen=True, slots=True)

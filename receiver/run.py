@@ -10,6 +10,8 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from receiver import systemd
 from receiver.events import Bus, Listening, Trouble
@@ -19,7 +21,12 @@ from receiver.hosts.keys import HostKeys
 from receiver.server import Server, authorities_of, log_event
 from receiver.settings import Settings
 from receiver.stores import open_catalogue, open_spool
-from receiver.workers import Workers
+from receiver.vitals import Vitals
+from receiver.web.access.machine import is_loopback
+from receiver.workers import Job, Workers
+
+DESK: Final = "the desk"  # what the log calls the process of page and API
+BACKLOG: Final = 128  # connections to the web that wait to be taken
 
 
 class ListenError(Failure):
@@ -28,8 +35,16 @@ class ListenError(Failure):
     exit_code = 71  # EX_OSERR
 
 
-def bind(address: str) -> list[socket.socket]:
+class Exposed(Failure):
+    """The web would be open to other machines without TLS."""
+
+    exit_code = 78  # EX_CONFIG
+
+
+def bind(address: str, instead: str = "another --listen HOST:PORT") -> list[socket.socket]:
     """Stream sockets bound to ``HOST:PORT``, ``[V6]:PORT``, or ``:PORT`` (all addresses, IPv4 and IPv6).
+
+    `instead` is what the operator may say when that address cannot be had.
 
     Raises:
         ListenError: no such address, taken, or not allowed.
@@ -51,8 +66,36 @@ def bind(address: str) -> list[socket.socket]:
             sock.bind((name, taken, *more))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ListenError(f"cannot listen on {address}: {reason}; say another --listen HOST:PORT") from None
+        raise ListenError(f"cannot listen on {address}: {reason}; say {instead}") from None
     return sockets
+
+
+def bind_web(settings: Settings) -> list[socket.socket]:
+    """The web's sockets, listening: whoever else wants the address is told so at once.
+
+    Raises:
+        ListenError: as `bind`.
+        Exposed: other machines could come, and there is neither TLS nor a proxy that has it.
+    """
+    instead = "another --web HOST:PORT, or --web '' for no page"
+    sockets = bind(settings.web, instead) if settings.web else []
+    safe = settings.behind_proxy or settings.web_tls_certificate is not None
+    if not safe and not is_at_home(sockets):
+        raise Exposed(
+            f"web = {settings.web!r} is open to other machines, without TLS: name web_tls_certificate and "
+            "web_tls_key in the settings, or say behind_proxy = true where a proxy in front has TLS"
+        )
+    for sock in sockets:
+        try:
+            sock.listen(BACKLOG)
+        except OSError as error:
+            raise ListenError(f"cannot listen on {name_of(sock)}: {error.strerror}; say {instead}") from None
+    return sockets
+
+
+def is_at_home(sockets: list[socket.socket]) -> bool:
+    """Whether only this machine can come to `sockets`."""
+    return all(is_loopback(sock.getsockname()[0]) for sock in sockets)
 
 
 def name_of(sock: socket.socket) -> str:
@@ -69,6 +112,7 @@ def set_up_logging() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("asyncssh").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # warns of every client that left before our answer
+    logging.getLogger("hypercorn.error").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
@@ -85,36 +129,63 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
         sockets = [sock for address in listen_on or settings.listen for sock in bind(address)]
     addresses = [name_of(sock) for sock in sockets]
     # What cannot work shall be said once, before any worker runs.
+    web_sockets = bind_web(settings)
+    if settings.web_tls_certificate is not None:
+        from receiver.web.serve import tls_of
+
+        tls_of(settings.web_tls_certificate, settings.web_tls_key)
+    scheme = "http" if settings.web_tls_certificate is None else "https"
+    web = f"{scheme}://{name_of(web_sockets[0])}" if web_sockets else None
     open_spool(settings)
     open_catalogue(settings).close()
     hostkeys.load(settings.state)
     authorities_of(settings)
+    vitals = Vitals(settings.workers + 1)
 
     def ready() -> None:
-        bus.tell(Listening(" ".join(addresses)))
-        print(json.dumps({"event": "listening", "ssh": addresses[0]}), flush=True)
+        bus.tell(Listening(" ".join(addresses), web or ""))
+        told = {"event": "listening", "ssh": addresses[0]}
+        print(json.dumps(told if web is None else told | {"web": web}), flush=True)
         systemd.notify("READY=1")
         if HostKeys(settings.state).is_empty():
             print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
 
-    def run(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
-        server = Server(settings, sockets, first=number == 0 or any_died)
+    def work(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        for sock in web_sockets:
+            sock.close()
+        server = Server(settings, sockets, vitals, number, first=number == 0 or any_died)
         asyncio.run(server.serve(ready, beat))
+
+    def attend(ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        from receiver import desk  # those who receive need not carry it
+
+        for sock in sockets:
+            sock.close()
+        place = desk.Place(
+            settings=settings,
+            sockets=web_sockets,
+            loopback=is_at_home(web_sockets),
+            ssh=tuple(addresses),
+            vitals=vitals,
+            log=log_event,
+        )
+        asyncio.run(desk.serve(place, ready, beat))
 
     any_died = False  # then the one that takes the place looks after what the dead one left
 
-    def died(number: int, status: int) -> None:
+    def died(name: str, status: int) -> None:
         nonlocal any_died
-        any_died = True
-        bus.tell(
-            Trouble("workers", f"worker {number} ended with status {status}; another one takes its place")
-        )
+        any_died = any_died or name != DESK
+        bus.tell(Trouble("workers", f"{name} ended with status {status}; another one takes its place"))
 
+    jobs = [Job(f"worker {number}", partial(work, number)) for number in range(settings.workers)]
+    if web_sockets or settings.notify:
+        jobs.append(Job(DESK, attend, vital=False))
     try:
-        if settings.workers == 1:
-            run(0, ready, _beat)
+        if len(jobs) == 1:
+            work(0, ready, _beat)
             return 0
-        return Workers(settings.workers, run, died).supervise(ready, _beat)
+        return Workers(jobs, died).supervise(ready, _beat)
     finally:
         systemd.notify("STOPPING=1")
 

@@ -35,15 +35,16 @@ from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
-from receiver.notify import run as notifier
 from receiver.pruner import Pruner
 from receiver.settings import Settings
+from receiver.spool.admission import ORPHAN_SECONDS
 from receiver.spool.clock import iso
 from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
 from receiver.triage import overrides
+from receiver.vitals import Beat, Vitals
 
 THREADS: Final = 16  # disk work at once
 CUT_SECONDS: Final = 30  # that storing a cut upload may take
@@ -55,9 +56,19 @@ log = logging.getLogger("kdump-receiver")
 class Server:
     """One serving process."""
 
-    def __init__(self, settings: Settings, sockets: list[socket.socket], *, first: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: list[socket.socket],
+        vitals: Vitals,
+        number: int = 0,
+        *,
+        first: bool = True,
+    ) -> None:
+        """`number` says which of the workers it is, and its slot in `vitals`."""
         self._settings = settings
         self._sockets = sockets
+        self._pulse = Beat(vitals, number, time.monotonic(), BEAT_SECONDS)
         self._first = first  # of the workers: it looks after what earlier processes left
         self._spool = open_spool(settings)
         self._catalogue = open_catalogue(settings)
@@ -102,12 +113,10 @@ class Server:
         )
         acceptors = [await listen(door, keys, sock) for sock in self._sockets]
         ready()
-        chores = [loop.create_task(chore) for chore in (_beat(beat), self._catch_up(door))]
+        chores = [loop.create_task(chore) for chore in (self._beat(door, beat), self._catch_up(door))]
         if self._first:
             chores.append(loop.create_task(self._recover(door, aftercare)))
             chores.append(loop.create_task(self._prune(door)))
-            told = notifier.run(self._settings, self._catalogue, self._spool, self._bus.tell)
-            chores.append(loop.create_task(told))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
@@ -181,6 +190,12 @@ class Server:
         with contextlib.suppress(OSError):  # a full disk, say; the login does not need it
             self._contacts.note(contact)
 
+    async def _beat(self, door: Door, beat: Callable[[], None]) -> None:
+        while True:
+            self._pulse.beat(time.monotonic(), len(door.connections), len(door.uploads))
+            beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
     async def _catch_up(self, door: Door) -> None:
         """List what a catalogue that was away missed."""
         while True:
@@ -190,8 +205,10 @@ class Server:
 
     async def _prune(self, door: Door) -> None:
         """Of several processes the first one looks, every now and then, what retention has to do."""
+        pause = min(self._settings.prune_seconds, ORPHAN_SECONDS)  # then what a dead server promised is void
         while True:
-            await asyncio.sleep(self._settings.prune_seconds)
+            await asyncio.sleep(pause)
+            pause = self._settings.prune_seconds
             try:
                 await door.off_loop(partial(self._pruner.run, self._ending.is_set))
             except Exception as error:
@@ -203,12 +220,6 @@ def authorities_of(settings: Settings) -> certificates.Authorities | None:
     if settings.user_ca is None:
         return None
     return certificates.load(settings.user_ca, sha1=settings.legacy_algorithms)
-
-
-async def _beat(beat: Callable[[], None]) -> None:
-    while True:
-        beat()
-        await asyncio.sleep(BEAT_SECONDS)
 
 
 def log_event(event: Event) -> None:

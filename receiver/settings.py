@@ -7,7 +7,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from receiver.failure import Failure
 from receiver.targets import AnyTarget, distinct
@@ -67,7 +75,9 @@ def _span(value: object) -> object:
 Amount = Annotated[int | str, BeforeValidator(_amount)]
 Span = Annotated[float, BeforeValidator(_span), Field(gt=0)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=0)]
-Port = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]]*):\d{1,5}$")]
+PORT_PATTERN: Final = r"^(\[[0-9a-fA-F:.%\w]+\]|[^:\[\]]*):\d{1,5}$"
+WEB_PATTERN: Final = PORT_PATTERN.removesuffix("$") + "$|^$"  # empty: no web server
+Port = Annotated[str, Field(pattern=PORT_PATTERN)]
 
 
 class Retention(BaseModel):
@@ -125,6 +135,16 @@ class Settings(BaseModel):
     fence_token_file: Path | None = None
     quota: dict[str, Amount] = Field(default_factory=dict)
     retention: Retention = Retention()
+    web: Annotated[str, Field(pattern=WEB_PATTERN)] = "127.0.0.1:8080"
+    web_tls_certificate: Path | None = None
+    web_tls_key: Path | None = None
+    behind_proxy: bool = False
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.web_tls_certificate is None) != (self.web_tls_key is None):
+            raise ValueError("web_tls_certificate and web_tls_key belong together; one is missing")
+        return self
 
     @property
     def state(self) -> Path:
@@ -169,3 +189,6 @@ def _explain(path: Path | None, problem: Any) -> str:
     if problem["loc"][:1] == ("notify",) and (isinstance(said, dict | list | tuple) or "url" in key):
         return f"{where}: {key}: {reason}"  # these may hold passwords
     return f"{where}: {key}: {reason}, not {said!r}"
+    if not key:  # of several keys together
+        return f"{where}: {reason}"
+    return f"{where}: {key}: {reason}, not {problem['input']!r}"

@@ -1,4 +1,4 @@
-"""Several serving processes on one socket: started, watched, and started again when one dies."""
+"""Several processes that serve: started, watched, and started again when one dies or hangs."""
 
 from __future__ import annotations
 
@@ -8,79 +8,137 @@ import selectors
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 READY: Final = b"r"
 BEAT: Final = b"b"
 PR_SET_PDEATHSIG: Final = 1
-AGAIN_SECONDS: Final = 1.0  # before a dead worker is started again
-SILENT_SECONDS: Final = 30.0  # without a beat: it hangs, and the service manager shall know
+LOOK_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 1.0  # before a dead one is started again; twice as long each time it dies at once
+LONGEST_SECONDS: Final = 30.0  # that it waits
+SETTLED_SECONDS: Final = 60.0  # of life, after which it waits no longer than the first time
+SILENT_SECONDS: Final = 30.0  # without a beat: it hangs
+STARTING_SECONDS: Final = 180.0  # that one may take on a machine that has other things to do
+DESK_STOP_SECONDS: Final = 10.0  # that what is not vital gets to end when all else has
 
-Run = Callable[[int, Callable[[], None], Callable[[], None]], None]  # worker's number, ready, beat
+Run = Callable[[Callable[[], None], Callable[[], None]], None]  # ready, beat
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one process does.
+
+    A `vital` one that cannot start ends everything, and when it hangs the service manager shall
+    know. Another is killed and started again, and nothing else suffers.
+    """
+
+    name: str
+    run: Run
+    vital: bool = True
 
 
 @dataclass(slots=True)
 class _Worker:
-    number: int
+    job: Job
     pid: int
     pipe: int  # its signs of life
+    started: float
     beaten: float
     ready: bool = False
 
 
 class Workers:
-    """`count` children that each do ``run(number, ready, beat)``."""
+    """A child for each of `jobs`; `died(name, status)` hears of each that ended by itself."""
 
-    def __init__(self, count: int, run: Run, died: Callable[[int, int], None]) -> None:
-        self._count = count
-        self._run = run
+    def __init__(self, jobs: Sequence[Job], died: Callable[[str, int], None]) -> None:
+        self._jobs = jobs
         self._died = died
         self._workers: dict[int, _Worker] = {}
+        self._due: dict[str, tuple[float, Job]] = {}  # when the dead are started again
+        self._waits: dict[str, float] = {}
+        self._failed: set[str] = set()  # died once, at least
         self._selector = selectors.DefaultSelector()
         self._stopping = False
+        self._told_last: float | None = None  # when the others were told to end
 
     def supervise(self, ready: Callable[[], None], beat: Callable[[], None]) -> int:
         """Until SIGTERM or SIGINT, passed on to the workers; 0, or 1 when none could be started."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._stop)
-        for number in range(self._count):
-            self._start(number)
+        for job in self._jobs:
+            self._start(job)
         told = False
-        while self._workers:
-            for key, _ in self._selector.select(timeout=AGAIN_SECONDS):
+        while self._workers or (self._due and not self._stopping):
+            for key, _ in self._selector.select(timeout=LOOK_SECONDS):
                 self._hear(key.fd)
-            workers = list(self._workers.values())
-            if not told and len(workers) == self._count and all(worker.ready for worker in workers):
+            now = time.monotonic()
+            if not told and self._all_ready():
                 told = True
                 ready()
-            now = time.monotonic()
-            if all(now - worker.beaten < SILENT_SECONDS for worker in workers):
+            if all(now - worker.beaten < SILENT_SECONDS for worker in self._of(vital=True)):
                 beat()
+            self._kill_silent(now)
             if not self._reap(told):
                 return 1
+            self._start_due(now)
+            self._end_last(now)
         return 0
 
+    def _of(self, *, vital: bool) -> list[_Worker]:
+        return [worker for worker in self._workers.values() if worker.job.vital == vital]
+
+    def _all_ready(self) -> bool:
+        ready = {worker.job.name for worker in self._workers.values() if worker.ready}
+        optional = {job.name for job in self._jobs if not job.vital} & self._failed
+        return {job.name for job in self._jobs} <= ready | optional
+
     def _stop(self, number: int, _frame: object) -> None:
+        """What serves clients ends first: the others shall see what that brings."""
         self._stopping = True
-        for worker in self._workers.values():
+        for worker in self._of(vital=True):
             os.kill(worker.pid, signal.SIGTERM)
 
-    def _start(self, number: int) -> None:
+    def _end_last(self, now: float) -> None:
+        if not self._stopping or self._of(vital=True):
+            return
+        if self._told_last is None:
+            self._told_last = now
+            for worker in self._of(vital=False):
+                os.kill(worker.pid, signal.SIGTERM)
+        elif now - self._told_last > DESK_STOP_SECONDS:
+            for worker in self._of(vital=False):
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _kill_silent(self, now: float) -> None:
+        for worker in self._of(vital=False):
+            if now - worker.beaten > (SILENT_SECONDS if worker.ready else STARTING_SECONDS):
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _start(self, job: Job) -> None:
         ours, theirs = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._child(number, theirs)
+            self._child(job, theirs)
         os.close(theirs)
         os.set_blocking(ours, False)
-        worker = _Worker(number, pid, ours, time.monotonic())
+        now = time.monotonic()
+        worker = _Worker(job, pid, ours, now, now)
         self._workers[pid] = worker
         self._selector.register(ours, selectors.EVENT_READ)
-        if self._stopping:  # the signal came while this one was being made
+        if self._stopping and job.vital:  # the signal came while this one was being made
             os.kill(pid, signal.SIGTERM)
 
-    def _child(self, number: int, pipe: int) -> None:
+    def _start_due(self, now: float) -> None:
+        for name, (when, job) in list(self._due.items()):
+            if self._stopping:
+                del self._due[name]
+            elif now >= when:
+                del self._due[name]
+                self._start(job)
+
+    def _child(self, job: Job, pipe: int) -> None:
         status = 1
         try:
             for signum in (signal.SIGTERM, signal.SIGINT):
@@ -89,7 +147,7 @@ class Workers:
             for other in self._workers.values():
                 os.close(other.pipe)  # the others shall see it close with the supervisor
             _die_with_parent()
-            self._run(number, lambda: _tell(pipe, READY), lambda: _tell(pipe, BEAT))
+            job.run(lambda: _tell(pipe, READY), lambda: _tell(pipe, BEAT))
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -105,7 +163,7 @@ class Workers:
         worker.beaten = time.monotonic()
 
     def _reap(self, told: bool) -> bool:
-        """Take note of the dead; False when a worker cannot even start."""
+        """Take note of the dead; False when a vital one cannot even start."""
         while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
@@ -116,13 +174,21 @@ class Workers:
             os.close(worker.pipe)
             if self._stopping:
                 continue
-            self._died(worker.number, os.waitstatus_to_exitcode(status))
-            if not told:
-                self._stop(signal.SIGTERM, None)
+            self._died(worker.job.name, os.waitstatus_to_exitcode(status))
+            if not told and worker.job.vital:
+                for other in self._workers.values():
+                    os.kill(other.pid, signal.SIGTERM)
                 return False
-            time.sleep(AGAIN_SECONDS)
-            self._start(worker.number)
+            self._failed.add(worker.job.name)
+            self._again(worker)
         return True
+
+    def _again(self, worker: _Worker) -> None:
+        now, name = time.monotonic(), worker.job.name
+        settled = now - worker.started > SETTLED_SECONDS
+        wait = AGAIN_SECONDS if settled else self._waits.get(name, AGAIN_SECONDS)
+        self._waits[name] = min(LONGEST_SECONDS, wait * 2)
+        self._due[name] = (now + wait, worker.job)
 
 
 def _die_with_parent() -> None:

@@ -41,6 +41,7 @@ if [ "${1:-}" = e2e ]; then
     need ganesha.nfsd nfs-ganesha-vfs
     need mount.nfs nfs-common
     need dash dash
+    need debootstrap debootstrap
     need udevadm udev
 fi
 

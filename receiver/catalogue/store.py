@@ -45,6 +45,7 @@ class Query:
     signature: str | None = None  # may be cut short
     file: str | None = None  # some file has this name, in the client's words or in ours
     most: int | None = None
+    behind: tuple[str, str] | None = None  # only those that are listed behind the dump of this date and id
 
 
 class Catalogue:
@@ -150,6 +151,24 @@ class Catalogue:
         with self._engine.connect() as connection:
             return [Brief(*row) for row in connection.execute(statement)]
 
+    def counts(self) -> dict[str, int]:
+        """How many dumps there are of each verdict."""
+        statement = sa.select(dumps.c.verdict, sa.func.count()).group_by(dumps.c.verdict)
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
+
+    def groups(self) -> int:
+        """How many groups of crashes there are."""
+        statement = sa.select(sa.func.count(sa.distinct(dumps.c.signature)))
+        with self._engine.connect() as connection:
+            return connection.execute(statement).scalar() or 0
+
+    def client_of(self, id: str) -> str | None:  # noqa: A002  # the table's word
+        """Which kdump sent the dump of this id."""
+        statement = sa.select(dumps.c.client).where(dumps.c.id == id)
+        with self._engine.connect() as connection:
+            return connection.execute(statement).scalar()
+
     def find_unfinished(self) -> Iterator[Manifest]:
         """The dumps that wait for a file's sha256, or for their report."""
         with self._engine.connect() as connection:
@@ -195,6 +214,10 @@ def _selected(query: Query, *columns: Any) -> sa.Select[Any]:
         statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
     if query.file is not None:
         statement = statement.where(dumps.c.manifest.contains(json.dumps(query.file), autoescape=True))
+    if query.behind is not None:
+        date, id_ = query.behind
+        older = sa.or_(dumps.c.date < date, sa.and_(dumps.c.date == date, dumps.c.id > id_))
+        statement = statement.where(older)
     if query.most is not None:
         statement = statement.limit(query.most)
     return statement

@@ -31,6 +31,7 @@ _VERBS: Final = {
     "space": "space:space",
     "host": "host:group",
     "token": "token:group",
+    "login": "login:group",
     "config": "config:group",
     "events": "events:list_events",
     "notify": "events:notify_group",
@@ -75,12 +76,16 @@ def group(ctx: click.Context, file: Path | None, root: Path | None) -> None:
 @click.option(
     "--listen", "listen", multiple=True, metavar="HOST:PORT", help="Where to listen; port 0 takes a free one."
 )
+@click.option("--web", metavar="HOST:PORT", help="Where page and API answer; '' for nowhere.")
 @click.pass_obj
-def serve(context: Context, listen: tuple[str, ...]) -> int:
+def serve(context: Context, listen: tuple[str, ...], web: str | None) -> int:
     """Receive dumps until SIGTERM.
 
-    Prints one line of JSON, {"event": "listening", "ssh": "HOST:PORT"}, when clients may come.
+    Prints one line of JSON, {"event": "listening", "ssh": "HOST:PORT", "web": "http://HOST:PORT"},
+    when clients may come.
     """
     from receiver import run  # asyncssh and the rest take a while to load; `list` need not wait for them
 
-    return run.serve(context.settings, listen)
+    root = click.get_current_context().find_root().params["root"]
+    settings = context.settings if web is None else load(context.file, root=root, web=web)
+    return run.serve(settings, listen)

@@ -42,7 +42,7 @@ class PasswordLimits:
 
         A try counts as wrong until `right` says otherwise.
         """
-        wait = max(self._wait_for_all(now), self._wait_for(peer, now))
+        wait = self.wait(peer, now)
         if wait > 0:
             return wait
         self._tries.append(now)
@@ -56,6 +56,10 @@ class PasswordLimits:
         while len(self._sources) > SOURCES:
             self._sources.popitem(last=False)
         return 0.0
+
+    def wait(self, peer: str, now: float) -> float:
+        """How many seconds `peer` must wait before it may try; begins nothing."""
+        return max(self._wait_for_all(now), self._wait_for(peer, now))
 
     def right(self, peer: str, began: float) -> None:
         """The try that `peer` began then was right and does not count; its earlier wrong ones still do."""

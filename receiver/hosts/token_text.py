@@ -11,12 +11,10 @@ from typing import Final
 LETTERS: Final = "23456789abcdefghjkmnpqrstuvwxyz"  # no 0 1 i l o: they look alike on paper
 ID_LETTERS: Final = 6
 SECRET_LETTERS: Final = 20  # 99 bits
-_PREFIX: Final = "kdump"
+PREFIX: Final = "kdump"
 _GROUP: Final = 5
 _TYPED_MAX: Final = 200  # characters; longer ones are no token, however they are spaced
-_TOKEN = re.compile(
-    rf"{_PREFIX}(?P<id>[{LETTERS}]{{{ID_LETTERS}}})(?P<secret>[{LETTERS}]{{{SECRET_LETTERS}}})"
-)
+_TOKEN = re.compile(rf"(?P<id>[{LETTERS}]{{{ID_LETTERS}}})(?P<secret>[{LETTERS}]{{{SECRET_LETTERS}}})")
 _ID = re.compile(rf"[{LETTERS}]{{{ID_LETTERS}}}")
 
 
@@ -35,20 +33,21 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def spell(identifier: str, secret: str) -> str:
-    """The token's text, to be shown once."""
+def spell(identifier: str, secret: str, *, prefix: str = PREFIX) -> str:
+    """The token's text, to be shown once; `prefix` says what it is good for."""
     groups = [secret[at : at + _GROUP] for at in range(0, len(secret), _GROUP)]
-    return "-".join((_PREFIX, identifier, *groups))
+    return "-".join((prefix, identifier, *groups))
 
 
-def parse_untrusted(typed: str) -> tuple[str, str] | None:
+def parse_untrusted(typed: str, *, prefix: str = PREFIX) -> tuple[str, str] | None:
     """Id and secret of what somebody typed, or None.
 
     Case, dashes and blanks do not matter.
     """
     if len(typed) > _TYPED_MAX:
         return None
-    found = _TOKEN.fullmatch(re.sub(r"[\s-]", "", typed).lower())
+    plain = re.sub(r"[\s-]", "", typed).lower()
+    found = _TOKEN.fullmatch(plain.removeprefix(prefix)) if plain.startswith(prefix) else None
     return (found["id"], found["secret"]) if found else None
 
 

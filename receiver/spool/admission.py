@@ -32,7 +32,7 @@ CORE: Final = 4 << 20  # ... and a core of a host that never sent a whole one
 STEP_MAX: Final = 1 << 30  # bytes that an upload of unknown size is promised at once
 ORPHAN_SECONDS: Final = 60.0  # after which a promise without a growing file is void
 TRIES: Final = 3  # to make room, when a plan was overtaken by a pin
-VIEW_SECONDS: Final = 5.0  # that `df` may be behind on what eviction would give
+VIEW_SECONDS: Final = 30.0  # that `df` may be behind on what eviction would give
 SERVER: Final = "the server"
 
 
@@ -272,6 +272,7 @@ class Admission:
 
     def _tell(self, dropped: Dropped | None) -> None:
         if dropped is not None:
+            self._seen = (0.0, 0, {})
             self._dropped(dropped)
 
     def _growing(self, upload: Reservation) -> Path:

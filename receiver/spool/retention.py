@@ -97,13 +97,11 @@ def plan(dumps: Iterable[Dump], policy: Policy, now: float, needs: Sequence[Need
     ordered = sorted(dumps, key=lambda dump: (dump.seconds, dump.directory))
     held = {dump.directory: reason for dump in ordered if (reason := _untouchable(dump))}
     cores = [dump for dump in ordered if dump.cores]
-    drops = {dump.directory: why for dump, why in _storms(cores, policy) if dump.directory not in held}
-    drops |= {
-        dump.directory: why
-        for dump, why in _crowded_groups(cores, policy)
-        if dump.directory not in held.keys() | drops.keys()
-    }
-    kept = held | {key: why for key, why in _kept(cores, policy).items() if key not in held.keys() | drops}
+    drops: dict[str, str] = {}
+    for dump, why in (*_storms(cores, policy), *_crowded_groups(cores, policy)):
+        if dump.directory not in held:
+            drops.setdefault(dump.directory, why)
+    kept = {key: why for key, why in _kept(cores, policy).items() if key not in drops} | held
     for dump, why in (*_aged(cores, policy, now), *_crowded_hosts(cores, policy)):
         if dump.directory not in kept:
             drops.setdefault(dump.directory, why)
@@ -194,7 +192,8 @@ def _storms(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dump, str]]
 
 
 def _storm(policy: Policy) -> str:
-    return f"a storm: {policy.storm_cores} cores of its group came within {days(policy.storm_seconds)}"
+    count = f"{policy.storm_cores} core{'s' * (policy.storm_cores != 1)}"
+    return f"a storm: {count} of its group came within {days(policy.storm_seconds)}"
 
 
 def _crowded_groups(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dump, str]]:
@@ -207,7 +206,8 @@ def _crowded_groups(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dum
         stay = {dump.directory for dump in whole[: policy.cores_per_group]}
         for dump in between:
             if dump.directory not in stay:
-                what = f"beyond {policy.cores_per_group} complete ones" if dump.complete else "not complete"
+                most = policy.cores_per_group
+                what = f"beyond {most} complete one{'s' * (most != 1)}" if dump.complete else "not complete"
                 yield dump, f"{what}, and neither first nor last of its group"
 
 
@@ -226,7 +226,7 @@ def _crowded_hosts(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dump
     newer: dict[str, int] = defaultdict(int)
     for dump in reversed(cores):
         if newer[dump.host] >= policy.cores_per_host:
-            yield dump, f"{dump.host} has {policy.cores_per_host} newer ones{_unless(policy)}"
+            yield dump, f"{dump.host} has {newer[dump.host]} newer{_unless(policy)}"
         newer[dump.host] += 1
 
 

@@ -155,6 +155,8 @@ class Command:
         if command.tool == "dd" and command.summary:
             size, seconds = stored.file.wire_bytes, stored.file.seconds
             self._complain(answers.dd_summary(size, seconds, command.block_bytes or 512))
+        if stored.file.core:
+            self._complain(answers.kept(stored.file.verdict, stored.file.reason, stored.dump.directory))
         return 0
 
     async def _echo(self, view: View, command: wire.EchoTo) -> int:

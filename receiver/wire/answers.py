@@ -97,6 +97,15 @@ def dd_summary(size: int, seconds: float, block_bytes: int = 512) -> str:
     )
 
 
+def kept(verdict: str, reason: str, directory: str) -> str:
+    """A line of our own after dd's: what the core is, and where it lies, for the client's console.
+
+    No client reads dd's standard error; kdump-utils, kdump-tools and `kdump` show it.
+    """
+    what = "the core is complete" if verdict == "complete" else f"the core is {verdict} ({reason})"
+    return printable(f"kdump-receiver: {what}, kept in {directory}") + "\n"
+
+
 def _human(size: int, base: Literal[1000, 1024]) -> str:
     """`size` as gnulib's human_readable shows it to dd: one decimal below ten, ties to even."""
     power = 0

@@ -108,8 +108,9 @@ class _Quick:
         now = " nodad" if version == 6 else ""  # nobody else took it since the crash
         self._batch[f"address add {address['local']}/{address['prefixlen']} dev {name}{now}"] = None
         if route.get("gateway"):
-            bits = 32 if version == 4 else 128
-            self._batch[f"route replace {remote}/{bits} via {route['gateway']} dev {name} onlink"] = None
+            to = f"{remote}/32" if version == 4 else f"{remote}/128"
+            beyond = " onlink" if version == 4 else ""  # of the prefix, as some clouds have it
+            self._batch[f"route replace {to} via {route['gateway']} dev {name}{beyond}"] = None
 
     def lines(self) -> tuple[str, ...]:
         return (*self._cards, *self._batch) if self._possible else ()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 CACHE = Path(os.environ.get("KDUMP_E2E_CACHE", "/var/tmp/kdump-net-e2e"))
@@ -86,6 +87,18 @@ class Run:
         return next((when for when, line in self.lines if words in line and when >= after), None)
 
 
+@cache
+def lacking() -> tuple[str, ...]:
+    """What this machine has not: empty where guests can run, crash and be built for."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    needed = ["qemu-system-x86_64", "mke2fs", "debugfs", "dracut", "kexec", "busybox", "cpio", "apt-get"]
+    words = [program for program in needed if shutil.which(program, path=path) is None]
+    words += [] if any(Path(p).exists() for p in VIRTIOFSD) else ["virtiofsd"]
+    if os.geteuid() or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        words.append("root's right to mount")
+    return tuple(words)
+
+
 def fetch_kernel() -> Kernel:
     """Debian's cloud kernel, downloaded and unpacked once into the cache."""
     home = CACHE / "kernel"
@@ -112,7 +125,7 @@ def first_image(kernel: Kernel, stage: Path) -> Path:
     for name in ("bin", "proc", "sys", "dev"):
         (top / name).mkdir(parents=True)
     busybox = Path(shutil.which("busybox") or "/bin/busybox")
-    _copy_with_libraries(busybox, top, top / "bin/busybox")
+    copy_with_libraries(busybox, top, top / "bin/busybox")
     order: list[str] = []
     for module in FIRST_MODULES:
         shown = subprocess.run(
@@ -139,7 +152,8 @@ def first_image(kernel: Kernel, stage: Path) -> Path:
     return image
 
 
-def _copy_with_libraries(program: Path, top: Path, place: Path) -> None:
+def copy_with_libraries(program: Path, top: Path, place: Path) -> None:
+    """The program to ``place``, its libraries beneath ``top`` where the loader looks for them."""
     shutil.copy(program.resolve(), place)
     listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True).stdout
     for word in listed.split():
@@ -194,10 +208,14 @@ def boot(
     netdev: str = "user,id=n0",
     environment: Mapping[str, str] | None = None,
     until: str = "",
+    typed: Sequence[tuple[str, str]] = (),
+    devices: Sequence[str] = (),
 ) -> Run:
     """Run the guest until it powers off, reboots (both end QEMU), says ``until``, or ``seconds`` have passed.
 
     ``script`` is sourced by bash as the guest's init; ``$stage`` is this directory, writable there.
+    ``typed`` are pairs of what to wait for on the console and what to type then; ``devices`` are more
+    words of QEMU.
     """
     kernel = fetch_kernel()
     stage.mkdir(parents=True, exist_ok=True)
@@ -239,27 +257,41 @@ def boot(
         for number, disk in enumerate(disks):
             argv += ["-drive", f"file={disk},format=raw,if=none,id=d{number}"]
             argv += ["-device", f"virtio-blk-pci,drive=d{number},serial=disk{number}"]
-        return run_qemu(argv, stage / "console.log", seconds, until)
+        return run_qemu([*argv, *devices], stage / "console.log", seconds, until, typed)
 
 
-def run_qemu(argv: Sequence[str], console: Path, seconds: float, until: str = "") -> Run:
+def run_qemu(
+    argv: Sequence[str],
+    console: Path,
+    seconds: float,
+    until: str = "",
+    typed: Sequence[tuple[str, str]] = (),
+) -> Run:
     """Run QEMU to its end and keep its console; killed after ``seconds`` or at a line with ``until``."""
     run = Run()
+    waiting = list(typed)
+    seen = b""  # since the last answer
     begin = time.monotonic()
     with console.open("w") as log:
         qemu = subprocess.Popen(
             [*argv, "-serial", "stdio"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
         assert qemu.stdout is not None
+        assert qemu.stdin is not None
         try:
             os.set_blocking(qemu.stdout.fileno(), False)
             left = b""
             while True:
                 data = qemu.stdout.read()
                 now = time.monotonic() - begin
+                seen += data or b""
+                if waiting and (at := seen.find(waiting[0][0].encode())) >= 0:
+                    seen = seen[at + len(waiting[0][0]) :]
+                    qemu.stdin.write(waiting.pop(0)[1].encode() + b"\n")
+                    qemu.stdin.flush()
                 *whole, left = (left + (data or b"")).split(b"\n")
                 for raw in whole:
                     line = raw.decode(errors="replace").rstrip("\r")
@@ -279,4 +311,5 @@ def run_qemu(argv: Sequence[str], console: Path, seconds: float, until: str = ""
             if qemu.poll() is None:
                 qemu.kill()
             qemu.wait(10)
+            qemu.stdin.close()
             qemu.stdout.close()

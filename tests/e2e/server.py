@@ -94,7 +94,10 @@ def receiver(home: Path, name: str) -> Iterator[Receiver]:
     subprocess.run(enrol, check=True, capture_output=True, timeout=60)
     with (home / "receiver.log").open("wb") as log:
         daemon = subprocess.Popen(
-            [*tool, "serve", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True
+            [*tool, "serve", "--listen", "127.0.0.1:0", "--web", ""],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
         )
         assert daemon.stdout is not None
         try:

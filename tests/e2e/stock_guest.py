@@ -91,6 +91,23 @@ def disk(to: Path, user_host: str, port: int, key: Path, coredir: str = "/var/cr
     return to
 
 
+def keep_crash_initrd(image: Path) -> None:
+    """What kdump-tools made at the image's first boot, for the images to come: the file holds no settings."""
+    if has_crash_initrd():
+        return
+    found = CACHE / "stock/made"
+    shutil.rmtree(found, ignore_errors=True)
+    found.mkdir()
+    ask = ["debugfs", "-R", f"rdump /var/lib/kdump {found}", str(image)]
+    subprocess.run(ask, check=True, capture_output=True)
+    shutil.copytree(found / "kdump", root_tree() / "var/lib/kdump", symlinks=True, dirs_exist_ok=True)
+
+
+def has_crash_initrd() -> bool:
+    """Whether the next guest's kdump-tools has nothing to make."""
+    return (root_tree() / "var/lib/kdump/initrd.img").is_symlink()
+
+
 def stock_argv(image: Path, memory: int = 768, reserve: str = "192M") -> list[str]:
     """QEMU's words for it, without the console."""
     boot = root_tree() / "boot"

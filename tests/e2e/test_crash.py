@@ -21,22 +21,32 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.machine import CACHE, Run, boot, fetch_kernel
-from tests.e2e.prebuilt import prebuild
+from tests.e2e.machine import CACHE, Run, boot, copy_with_libraries, fetch_kernel, lacking
+from tests.e2e.prebuilt import UUID, prebuild
 from tests.e2e.server import Receiver, Sshd, fence, nfs, receiver, sshd
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(bool(lacking()), reason=f"for want of {', '.join(lacking())}"),
+]
 REPO = Path(__file__).parent.parent.parent
 KDUMP = Path(sys.executable).parent / "kdump"
-UUID = "03138356-5e61-4ab3-b58e-27507ac41937"
 
+ADDRESS = "ip addr add 10.0.2.15/24 dev"
+NETWORK = {
+    "ipv4": f"ip link set enp0s2 up; {ADDRESS} enp0s2",
+    "ipv6": "ip link set enp0s2 up; ip -6 addr add fec0::15/64 dev enp0s2 nodad",
+    # what a lease looks like
+    "dhcp": f"ip link set enp0s2 up; {ADDRESS} enp0s2 valid_lft 86400 preferred_lft 86400",
+    "bond": "modprobe bonding max_bonds=0; ip link add bond0 type bond mode active-backup miimon 100;"
+    f" ip link set enp0s2 master bond0; ip link set bond0 up; {ADDRESS} bond0",
+    "bridge": "ip link add bridge0 type bridge; ip link set enp0s2 master bridge0;"
+    f" ip link set enp0s2 up; ip link set bridge0 up; {ADDRESS} bridge0",
+}
 PREPARE = """
-ip link set enp0s2 up
-if [ "$FAMILY" = 6 ]; then
-    ip -6 addr add fec0::15/64 dev enp0s2 nodad; ip -6 route add default via fec0::2
-else
-    ip addr add 10.0.2.15/24 dev enp0s2; ip route add default via 10.0.2.2
-fi
+eval "$NETWORK"
+if [ "$FAMILY" = 6 ]; then ip -6 route add default via fec0::2; else ip route add default via 10.0.2.2; fi
 install -m 600 $stage/id /root/.ssh/kdump_id_ed25519
 echo "$KNOWN" > /root/.ssh/known_hosts
 cp $stage/kdump.conf /etc/kdump.conf
@@ -53,6 +63,11 @@ grep -q 1 /sys/kernel/kexec_crash_loaded || return
 mark crash
 echo c > /proc/sysrq-trigger
 """
+
+
+UNREACHABLE = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\n"
+DISK_DRIVERS = "extra_modules virtio_blk ext4\n"
+KNOWN_AT_PORT_1 = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
 
 
 @pytest.fixture
@@ -98,7 +113,7 @@ def guest(
     script: str = PREPARE + START,
     *,
     scripts: dict[str, str] | None = None,
-    family: int = 4,
+    network: str = "ipv4",
     disks: Sequence[Path] = (),
     seconds: float = 600,
     life: int = 1,
@@ -123,19 +138,20 @@ def guest(
     (stage / "kdump.conf").write_text(text)
     shutil.copy(server.key, stage / "id")
     # images are kept by what makes dracut's part differ, which the port and the directory do not
-    name = image or hashlib.sha256(f"{conf}{family}".encode()).hexdigest()[:12]
+    name = image or hashlib.sha256(f"{conf}{network}".encode()).hexdigest()[:12]
     known = server.host_key_line
     environment = {
         "KDUMP": f"env PYTHONPATH={REPO} {KDUMP}",
-        "KNOWN": known if family == 4 else known.replace("10.0.2.2", "fec0::2"),
-        "FAMILY": str(family),
+        "KNOWN": known.replace("10.0.2.2", "fec0::2") if network == "ipv6" else known,
+        "FAMILY": "6" if network == "ipv6" else "4",
+        "NETWORK": NETWORK[network],
         "IMAGES": str(stage / "images"),
     }
     kept = CACHE / "images" / name
     if kept.exists():
         shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
-    elif built_here and not disks and "kdump_p" not in conf:
-        prebuild(stage, fetch_kernel(), family)
+    elif built_here and (not disks or "virtio_blk" in conf):
+        prebuild(stage, fetch_kernel(), network)
     try:
         return boot(
             stage,
@@ -209,7 +225,7 @@ def test_a_crash_arrives_over_ssh_and_the_cluster_hears_of_it_first(tmp_path: Pa
             "ssh root@10.0.2.2:{port}\npath {dumps}\nfence_kdump_nodes 10.0.2.2\n"
             f"fence_kdump_args -p {cluster.port} -i 1\n"
         )
-        run = guest(tmp_path, server, conf, image="cluster")
+        run = guest(tmp_path, server, conf, image="cluster", built_here=False)
     assert "@@ start 0" in run.text, run.text[-3000:]
     assert_rebooted(run)
     files = server.files()
@@ -240,17 +256,58 @@ def test_the_three_programs_meet(tmp_path: Path) -> None:
     assert dump["host"] == "crashnode1"
     assert "sysrq triggered crash" in json.dumps(dump)
     assert events[:2] == ["node.dumping", "node.saved"], events
+    # what the server made of it stands on the console
+    assert "bytes (" in run.text
+    assert f"kdump-receiver: the core is complete, kept in {dump['directory']}" in run.text
 
 
 def test_scp_over_ipv6(tmp_path: Path, server: Sshd) -> None:
     """core_collector scp sends the raw ELF core; the address is IPv6 all the way."""
     conf = "ssh root@[fec0::2]:{port}\npath {dumps}\ncore_collector scp\n"
-    run = guest(tmp_path, server, conf, family=6)
+    run = guest(tmp_path, server, conf, network="ipv6")
     assert_rebooted(run)
     files = server.files()
     assert set(files) >= {"vmcore", "vmcore-dmesg.txt"}, run.text[-3000:]
     assert files["vmcore"].read_bytes()[:4] == b"\x7fELF"
     assert_vmcore_whole(files["vmcore"], tmp_path)
+
+
+@pytest.mark.parametrize("network", ["dhcp", "bond", "bridge"])
+def test_the_way_to_the_server_is_built_again(tmp_path: Path, server: Sshd, network: str) -> None:
+    """A leased address, a bond, a bridge: dracut's arguments, taken from the guest's own interfaces."""
+    conf = "ssh root@10.0.2.2:{port}\npath {dumps}\n"
+    run = guest(tmp_path, server, conf, network=network)
+    assert_rebooted(run)
+    files = server.files()
+    assert set(files) == {"vmcore.flat", "vmcore-dmesg.txt", "kexec-dmesg.log"}, run.text[-3000:]
+    assert files["vmcore.flat"].parent.name.startswith("10.0.2.15-")
+    assert_flattened_whole(files["vmcore.flat"], tmp_path)
+
+
+def test_a_vlan_is_said_in_dracuts_words(tmp_path: Path, server: Sshd) -> None:
+    """Of a guest's own VLAN; QEMU's user network carries no tags, so nothing crashes here."""
+    vlan = (
+        "ip link add link enp0s2 name enp0s2.5 type vlan id 5; ip link set enp0s2.5 up\n"
+        "ip addr add 192.0.2.5/24 dev enp0s2.5; KNOWN=${KNOWN/10.0.2.2/192.0.2.9}\n"
+    )
+    first, rest = PREPARE.split("install -m 600", 1)
+    script = first + vlan + "install -m 600" + rest + "$KDUMP show | sed -n 's/^network */@@ /p'\n"
+    conf = "ssh root@192.0.2.9:{port}\npath {dumps}\n"
+    run = guest(tmp_path, server, conf, script, built_here=False, seconds=120)
+    said = "vlan=enp0s2.5:enp0s2 ifname=enp0s2:52:54:00:12:34:56"
+    assert f"@@ {said} ip=192.0.2.5:::255.255.255.0:crashnode1:enp0s2.5:none" in run.text, run.text[-2000:]
+
+
+def test_every_processor_compresses(tmp_path: Path) -> None:
+    """nr_cpus 2: zstd behind makedumpfile, and our receiver takes it off again."""
+    with receiver(tmp_path / "receiver", "crashnode1") as ours:
+        conf = "ssh kdump@10.0.2.2:{port}\npath /var/crash\nnr_cpus 2\n"
+        run = guest(tmp_path, ours, conf)
+        assert_rebooted(run)
+        (dump,) = ours.dumps()
+    assert dump["verdict"] == "complete", run.text[-3000:]
+    assert "zstd" in json.dumps(dump), dump
+    assert "sysrq triggered crash" in json.dumps(dump)
 
 
 def test_nfs(tmp_path: Path, server: Sshd) -> None:
@@ -306,7 +363,7 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
     """The stream lies at the partition's first byte; `kdump start` makes a file of it and wipes the head."""
     raw = blank_disk(tmp_path / "raw", 256)
     keep = blank_disk(tmp_path / "keep", 512, uuid=UUID)
-    conf = "raw /dev/vda\npath /var/crash\n"
+    conf = "raw /dev/vda\npath /var/crash\n" + DISK_DRIVERS
     run = guest(tmp_path, server, conf, disks=[raw, keep])
     assert_rebooted(run)
     assert head(raw) == b"makedumpfile", run.text[-3000:]
@@ -333,24 +390,118 @@ def test_when_nobody_takes_the_dump_the_failure_action_comes(
     tmp_path: Path, server: Sshd, action: str, end: str
 ) -> None:
     """A closed port: given up after net_timeout, kdump_post told 1."""
-    conf = "ssh root@10.0.2.2:1\npath {dumps}\nnet_timeout 10\nkdump_post /opt/kdump/post.sh\n"
-    conf += f"failure_action {action}\n"
-    script = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"') + START
+    conf = UNREACHABLE + f"kdump_post /opt/kdump/post.sh\nfailure_action {action}\n"
+    script = KNOWN_AT_PORT_1 + START
     run = guest(
-        tmp_path, server, conf, script, scripts={"post.sh": '#!/bin/sh\necho "@@ post got $1"\n'}, until=end
+        tmp_path,
+        server,
+        conf,
+        script,
+        scripts={"post.sh": '#!/bin/sh\necho "@@ post got $1"\n'},
+        until=end,
+        image="unreachable",
     )
     assert "@@ post got 1" in run.text, run.text[-3000:]
     assert f"failure_action is {action}" in run.text
     assert end in run.text
 
 
+def test_a_shell_when_nobody_takes_the_dump(tmp_path: Path, server: Sshd) -> None:
+    """failure_action shell: somebody at the console looks at the core; exit goes on to final_action."""
+    run = guest(
+        tmp_path,
+        server,
+        UNREACHABLE + "failure_action shell\nfinal_action poweroff\n",
+        KNOWN_AT_PORT_1 + START,
+        typed=[
+            ("a shell; when it ends", ""),
+            ("# ", "dd if=/proc/vmcore bs=4 count=1 2>/dev/null | grep -c ELF; echo @@$((40 + 2))"),
+            ("@@42", "exit"),
+        ],
+        seconds=240,
+    )
+    assert "@@42" in run.text, run.text[-3000:]
+    assert run.text.splitlines()[-1].startswith("["), run.text[-500:]
+    assert "Power down" in run.text
+
+
+def root_disk(path: Path, tree: Path) -> Path:
+    """An ext4 that stands for the guest's own root: an init that says what it sees, and nothing else."""
+    for name in ("bin", "sbin", "dev", "proc", "sys", "run", "tmp", "var"):
+        (tree / name).mkdir(parents=True)
+    copy_with_libraries(Path(shutil.which("busybox") or "/bin/busybox"), tree, tree / "bin/busybox")
+    (tree / "bin/sh").symlink_to("busybox")
+    (tree / "sbin/init").write_text(
+        "#!/bin/sh\nexec > /dev/console 2>&1\n"
+        "echo @@ init of the root, vmcore begins with $(/bin/busybox head -c 4 /proc/vmcore)\n"
+        "/bin/busybox sync; /bin/busybox reboot -f\n"
+    )
+    (tree / "sbin/init").chmod(0o755)
+    blank_disk(path, 512)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-U", UUID, "-d", str(tree), str(path)], check=True)
+    return path
+
+
+# the guest's real root is an overlay in memory; findmnt is told of the disk in its place
+ROOT_IS_DISK = """
+mkdir -p /opt/bin; cat > /opt/bin/findmnt <<END
+#!/bin/sh
+echo '{"filesystems":[{"source":"/dev/vda","fstype":"ext4","target":"/","uuid":"%s","fsroot":"/"}]}'
+END
+chmod 755 /opt/bin/findmnt; PATH=/opt/bin:$PATH
+""".replace("%s", UUID)
+
+
+def test_dump_to_rootfs_when_nobody_takes_it(tmp_path: Path, server: Sshd) -> None:
+    """The root file system of the crashed system takes the dump, under path."""
+    disk = root_disk(tmp_path / "disk", tmp_path / "tree")
+    conf = UNREACHABLE + DISK_DRIVERS + "failure_action dump_to_rootfs\n"
+    run = guest(tmp_path, server, conf, KNOWN_AT_PORT_1 + ROOT_IS_DISK + START, disks=[disk], image="rootfs")
+    assert_rebooted(run)
+    files = {path.name: path for path in from_disk(disk, "/var/crash", tmp_path / "out")}
+    assert set(files) == {"vmcore", "vmcore-dmesg.txt", "kexec-dmesg.log"}, run.text[-3000:]
+    assert files["vmcore"].parent.name.startswith("127.0.0.1-")
+    assert_vmcore_whole(files["vmcore"], tmp_path)
+
+
+def test_mount_root_run_init_when_nobody_takes_it(tmp_path: Path, server: Sshd) -> None:
+    """The root file system's own init starts in the capture kernel and finds the core."""
+    disk = root_disk(tmp_path / "disk", tmp_path / "tree")
+    conf = UNREACHABLE + DISK_DRIVERS + "default mount_root_run_init\n"
+    run = guest(tmp_path, server, conf, KNOWN_AT_PORT_1 + ROOT_IS_DISK + START, disks=[disk], image="rootfs")
+    assert "@@ init of the root, vmcore begins with \x7fELF" in run.text, run.text[-3000:]
+    assert_rebooted(run)
+
+
+def test_kdump_test_and_then_the_real_thing(tmp_path: Path) -> None:
+    """`kdump test` first, then `kdump test --crash`: the name is typed, and a whole dump arrives."""
+    asked = """
+$KDUMP start; mark "start $?"
+mkdir -p $IMAGES; cp -a /var/lib/kdump/base-* /var/lib/kdump/stamp-* $IMAGES/
+$KDUMP test; mark "test $?"
+$KDUMP test --crash < /dev/console; mark "not crashed $?"
+"""
+    with receiver(tmp_path / "receiver", "crashnode1") as ours:
+        run = guest(
+            tmp_path,
+            ours,
+            "ssh kdump@10.0.2.2:{port}\npath /var/crash\n",
+            PREPARE + asked,
+            typed=[("its name (crashnode1)", "crashnode1")],
+        )
+        dumps = ours.dumps()
+    assert "@@ test 0" in run.text, run.text[-3000:]
+    assert_rebooted(run)
+    assert [dump["verdict"] for dump in dumps] == ["complete", "complete"], dumps
+    assert sum("sysrq triggered crash" in json.dumps(dump) for dump in dumps) == 1
+
+
 def test_a_dump_kept_locally_is_delivered_at_the_next_boot(tmp_path: Path, server: Sshd) -> None:
     """The server is away at the crash and back after the reboot."""
     disk = blank_disk(tmp_path / "disk", 512, uuid=UUID)
     mount = "mkdir -p /var/crash; mount -t ext4 /dev/vda /var/crash\n"
-    away = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\nfallback local\n"
-    unknown = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
-    run = guest(tmp_path, server, away, unknown + mount + START, disks=[disk])
+    away = UNREACHABLE + DISK_DRIVERS + "fallback local\n"
+    run = guest(tmp_path, server, away, KNOWN_AT_PORT_1 + mount + START, disks=[disk])
     assert_rebooted(run)
     assert server.files() == {}
     # the same configuration with the server back, on the port it has now

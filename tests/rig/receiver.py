@@ -25,6 +25,8 @@ class Receiver:
     settings: str = ""
     arguments: tuple[str, ...] = ()
     port: int = 0
+    web: str | None = None  # HOST:PORT for page and API; None: there is none
+    ready: dict[str, Any] = field(default_factory=dict)  # what it printed when it listened
     before: tuple[str, ...] = ()  # programs that run the server, as `unshare` does
     log: Path = field(init=False)
 
@@ -32,7 +34,8 @@ class Receiver:
         self.log = self.directory / "server.log"
         self.config = self.directory / "receiver.toml"
         self.root = self.directory / "spool"
-        self.config.write_text(f"root = {json.dumps(str(self.root))}\nkeep_free = 0\n{self.settings}\n")
+        web, root = json.dumps(self.web or ""), json.dumps(str(self.root))
+        self.config.write_text(f"web = {web}\nroot = {root}\nkeep_free = 0\n{self.settings}\n")
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -45,6 +48,8 @@ class Receiver:
     def start(self) -> None:
         """Serve; returns when clients may come. A second start keeps the port."""
         command = [str(PROGRAM), "--config", str(self.config), "serve", "--listen", f"127.0.0.1:{self.port}"]
+        if self.web and self.ready:  # a second start keeps this port, too
+            command += ["--web", self.ready["web"].rpartition("/")[2]]
         with self.log.open("a") as log:
             self._process = subprocess.Popen(
                 [*self.before, *command, *self.arguments], stdout=subprocess.PIPE, stderr=log, text=True
@@ -53,7 +58,8 @@ class Receiver:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
-        self.port = int(json.loads(line)["ssh"].rpartition(":")[2])
+        self.ready = json.loads(line)
+        self.port = int(self.ready["ssh"].rpartition(":")[2])
 
     @property
     def pid(self) -> int:

@@ -119,8 +119,8 @@ TABLE = {
     ),
     "final_action": Row("final_action poweroff", plan=("FINAL_ACTION=poweroff", "FAILURE_ACTION=reboot")),
     "debug_mem_level": Row("debug_mem_level 3", plan=("DEBUG_MEM_LEVEL=3",)),
-    "force_rebuild": Row("force_rebuild 1"),  # its effect is in test_build
-    "force_no_rebuild": Row("force_no_rebuild 1"),  # its effect is in test_build
+    "force_rebuild": Row("force_rebuild 1"),  # tests/sender/test_effects.py
+    "force_no_rebuild": Row("force_no_rebuild 1"),  # tests/sender/test_effects.py
     "fence_kdump_args": Row(
         "fence_kdump_nodes node1\nfence_kdump_args -p 7410 -i 5", plan=("FENCE_ARGS='-p 7410 -i 5'",)
     ),
@@ -130,11 +130,11 @@ TABLE = {
         programs=("/usr/sbin/fence_kdump_send",),
         files={"/etc/hosts": "192.0.2.11 node1"},
     ),
-    "dracut_args": Row('dracut_args --add "iscsi"'),  # its effect is in test_build
-    "auto_reset_crashkernel": Row("auto_reset_crashkernel no"),  # read by package scripts
+    "dracut_args": Row('dracut_args --add "iscsi"'),  # tests/sender/test_effects.py
+    "auto_reset_crashkernel": Row("auto_reset_crashkernel no"),  # tests/sender/test_effects.py
     "override_resettable": Row("override_resettable 1"),  # without effect since 2023
     "Kdump_not_supported_on_Xen_domU_guest": Row("Kdump_not_supported_on_Xen_domU_guest"),  # a note
-    "kernel_version": Row("kernel_version 6.1.0-1-amd64"),  # its effect is in test_verbs
+    "kernel_version": Row("kernel_version 6.1.0-1-amd64"),  # tests/sender/test_effects.py
     "nr_cpus": Row("nr_cpus 4", start="nr_cpus=4"),
     "kexec_args": Row("kexec_args -c -d", start="kexec -c -d -p"),
     "cmdline_remove": Row("cmdline_remove nosmt", start="console=ttyS0 reset_devices"),

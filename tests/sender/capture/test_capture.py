@@ -120,7 +120,12 @@ class Kernel:
         path.chmod(0o755)
 
     def run(
-        self, conf: str, *words: str, facts: Facts | None = None, patch: dict[str, str] | None = None
+        self,
+        conf: str,
+        *words: str,
+        facts: Facts | None = None,
+        patch: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Compile the plan and run capture.sh to the machine's end."""
         reading = read_text(conf.replace("{remote}", str(self.remote)))
@@ -142,6 +147,7 @@ class Kernel:
                 "KDUMP_LIB": str(HERE),
                 "KDUMP_DATE": "2026-11-23-03:44:18",
                 "KDUMP_TICK": "0.05",
+                **(env or {}),
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -507,6 +513,74 @@ def test_a_delivery_sends_the_saved_files_under_the_crashs_own_date(kernel: Kern
     assert done.returncode == 0, done.stderr
     assert kernel.files()["192.0.2.5-2026-01-02-03:04:05/vmcore"] == CORE
     assert not any("reboot" in s for s in kernel.steps)
+
+
+QUICK = """driver virtio_net
+card enp0s2 52:54:00:12:34:56
+link set enp0s2 up
+address add 192.0.2.5/24 dev enp0s2
+"""
+
+
+def take_quick(kernel: Kernel, quick: str) -> subprocess.CompletedProcess[str]:
+    (kernel.root / "etc/kdump-net").mkdir(parents=True)
+    (kernel.root / "etc/kdump-net/quick").write_text(quick)
+    (kernel.root / "run").mkdir()
+    lib = kernel.top / "lib"
+    lib.mkdir()
+    shutil.copy(HERE / "wait.sh", lib)
+    (lib / "save.sh").write_text("echo saving >> $LOG\n")
+    card = kernel.root / "sys/class/net/eth0"
+    card.mkdir(parents=True)
+    (card / "address").write_text("52:54:00:12:34:56\n")
+    kernel.program("modprobe", 'echo "modprobe $*" >> $LOG\n')
+    link = f'[ "$4" = name ] && mkdir -p {card.parent}/$5 && echo 1 > {card.parent}/$5/carrier'
+    kernel.program(
+        "ip", f'echo "ip $*" >> $LOG\n{link}\n[ "$1" != -batch ] || ! grep -q refuse "$2" || exit 1\nexit 0\n'
+    )
+    return subprocess.run(
+        ["/bin/dash", str(HERE / "quick.sh")],
+        env={
+            "PATH": str(kernel.bin),
+            "LOG": str(kernel.log),
+            "KDUMP_ROOT": str(kernel.root),
+            "KDUMP_LIB": str(lib),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_short_way_needs_no_udev(kernel: Kernel) -> None:
+    """Driver, card by its address, name, addresses, and the dump is saved at once."""
+    done = take_quick(kernel, QUICK)
+    batch = f"{kernel.root}/run/kdump-net-batch"
+    assert kernel.steps == [
+        "modprobe -q virtio_net",
+        "ip link set eth0 name enp0s2",
+        "ip link set lo up",
+        f"ip -batch {batch}",
+        "saving",
+    ], done.stderr
+    assert Path(batch).read_text() == "link set enp0s2 up\naddress add 192.0.2.5/24 dev enp0s2\n"
+
+
+def test_where_the_short_way_fails_it_is_undone(kernel: Kernel) -> None:
+    """dracut goes its own way with clean cards."""
+    done = take_quick(kernel, QUICK + "refuse\n")
+    assert "saving" not in kernel.steps
+    assert kernel.steps[-2:] == ["ip address flush dev enp0s2", "ip link set enp0s2 down"]
+    assert "udev is asked" in done.stderr
+    assert done.returncode == 0
+
+
+def test_how_much_of_the_core_is_sent_stands_on_the_console(kernel: Kernel) -> None:
+    """Of a core that is sent as it is the whole is known, too."""
+    kernel.program("scp", "for last; do :; done\nhead -c 8192 /dev/zero > /dev/null\nsleep 2\n")
+    done = kernel.run(SSH + "core_collector scp", env={"KDUMP_PROGRESS_SECONDS": "1"})
+    assert " of 16 KiB (" in done.stdout
+    assert "/s" in done.stdout
 
 
 def test_the_scripts_are_clean() -> None:

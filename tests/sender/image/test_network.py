@@ -147,3 +147,45 @@ def test_a_collector_that_is_this_host_is_told() -> None:
 def test_whatever_ip_prints_is_a_plan_or_a_warning(addresses: str, text: str) -> None:
     """An ip without -j, an empty answer, an error text."""
     assert plan_network(addresses, [("192.0.2.9", text)]).warnings
+
+
+def quick(links: list[dict[str, Any]], *routes: tuple[str, str]) -> list[str]:
+    return list(plan_network(json.dumps(links), routes).quick)
+
+
+def test_plain_cards_with_addresses_of_their_own_have_a_short_way() -> None:
+    """Found by MAC, named, addressed; each remote by its own route, so nothing else is in the way."""
+    card = link("enp0s2", ("192.0.2.5", 24), ("2001:db8::5", 64), mtu=9000)
+    assert quick(
+        [card],
+        route("192.0.2.9", "enp0s2", "192.0.2.5"),
+        route("198.51.100.1", "enp0s2", "192.0.2.5", "192.0.2.1"),
+        route("2001:db8:1::9", "enp0s2", "2001:db8::5", "fe80::1"),
+    ) == [
+        f"card enp0s2 {card['address']}",
+        "link set enp0s2 mtu 9000",
+        "link set enp0s2 up",
+        "address add 192.0.2.5/24 dev enp0s2",
+        "route replace 198.51.100.1/32 via 192.0.2.1 dev enp0s2 onlink",
+        "address add 2001:db8::5/64 dev enp0s2 nodad",
+        "route replace 2001:db8:1::9/128 via fe80::1 dev enp0s2",
+    ]
+
+
+def test_a_lease_and_a_built_interface_are_left_to_dracut() -> None:
+    """One of them among the ways is enough."""
+    card = link("enp0s2", ("192.0.2.5", 24))
+    leased = link("enp0s3", ("198.51.100.5", 24), dynamic=True)
+    bond = link("bond0", ("203.0.113.5", 24), kind="bond")
+    way = route("192.0.2.9", "enp0s2", "192.0.2.5")
+    assert quick([card], way)
+    assert not quick([card, leased], way, route("198.51.100.9", "enp0s3", "198.51.100.5"))
+    assert not quick([card, bond], way, route("203.0.113.9", "bond0", "203.0.113.5"))
+
+
+def test_an_unusual_mtu_is_kept() -> None:
+    """Overlays and some clouds drop what is larger."""
+    card = link("enp0s2", ("192.0.2.5", 24), mtu=1460)
+    assert "ip=192.0.2.5:::255.255.255.0::enp0s2:none:1460" in plan(
+        [card], route("192.0.2.9", "enp0s2", "192.0.2.5")
+    )

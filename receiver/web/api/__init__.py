@@ -1,0 +1,1 @@
+"""The API for programs: what the CLI shows and does, as JSON."""
