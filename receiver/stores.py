@@ -7,18 +7,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from receiver.catalogue.store import Catalogue
 from receiver.failure import Failure
 from receiver.settings import Settings
-from receiver.spool import manifest, recovery
-from receiver.spool.dumps import Spool
+from receiver.spool import behind, manifest
 from receiver.spool.manifest import RECEIVING, ManifestError
-from receiver.spool.recovery import Mended
+
+if TYPE_CHECKING:
+    from receiver.spool.dumps import Spool
+    from receiver.spool.recovery import Mended
 
 
 def open_spool(settings: Settings) -> Spool:
     """The spool of the settings, its directories made."""
+    from receiver.spool.dumps import Spool  # a listing that is not behind does without
+
     try:
         return Spool(settings.root, settings.state)
     except OSError as error:
@@ -36,7 +41,8 @@ def open_catalogue(settings: Settings) -> Catalogue:
 def catalogue_of(settings: Settings) -> Iterator[Catalogue]:
     """The catalogue for one command, brought up to the spool."""
     with contextlib.closing(open_catalogue(settings)) as catalogue:
-        catch_up(open_spool(settings), catalogue)
+        if behind.marked(settings.state):
+            catch_up(open_spool(settings), catalogue)
         yield catalogue
 
 
@@ -76,6 +82,8 @@ def mend(
 
     A directory that cannot be mended is told to `trouble`, and the others are.
     """
+    from receiver.spool import recovery  # it judges dumps, so it needs every reader of them
+
     recovery.sweep(spool, now)
     known = catalogue.known()
     for directory in spool.directories():

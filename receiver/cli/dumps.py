@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.catalogue.store import Query
-from receiver.dump.kind import sniff_untrusted
+from receiver.cli import columns
+from receiver.cli.shown import human, local, plain
 from receiver.failure import Failure
-from receiver.spool import incoming
-from receiver.spool.disk import reader
-from receiver.spool.manifest import Manifest, StoredFile
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from receiver.spool.incoming import Incoming
+    from receiver.spool.manifest import Manifest, StoredFile
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole
@@ -78,6 +78,7 @@ def list_dumps(
     most: int | None = None,
 ) -> int:
     """List the dumps, newest first. No match: exit status 1."""
+    from receiver.catalogue.store import Query
     from receiver.stores import catalogue_of
 
     settings = ctx.obj.settings
@@ -94,43 +95,29 @@ def list_dumps(
 
 
 def _table(root: Path, found: list[Manifest]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    columns.show(
+        ("TIME", "HOST", "VERDICT", "KERNEL", "SIZE", "ID", "CRASH", "DIRECTORY"),
+        [_row(root, dump) for dump in found],
+        right={"SIZE"},
+        whole={"TIME", "HOST", "VERDICT", "SIZE", "ID"},
+        colours={"VERDICT": COLOURS},
+    )
 
-    console = Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (
-        ("TIME", "left"),
-        ("HOST", "left"),
-        ("VERDICT", "left"),
-        ("KERNEL", "left"),
-        ("SIZE", "right"),
-        ("ID", "left"),
-        ("CRASH", "left"),
-        ("DIRECTORY", "left"),
-    ):
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for dump in found:
-        verdict = dump.verdict
-        coming = _coming(root, dump)
-        if coming is not None:
-            verdict = "receiving"
-        shown = verdict if coming is None or coming.fraction is None else f"{verdict} {coming.fraction:.0%}"
-        table.add_row(
-            _local(dump.date),
-            escape(dump.host),
-            f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            escape(plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
-            human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
-            dump.id,
-            escape(plain(dump.title or "-")),
-            escape(plain(dump.directory)),
-        )
-    if console.is_terminal:
-        console.print(table)
-    else:
-        Console(width=1000).print(table)
+
+def _row(root: Path, dump: Manifest) -> tuple[str, ...]:
+    verdict, coming = str(dump.verdict), _coming(root, dump)
+    if coming is not None:
+        verdict = "receiving" if coming.fraction is None else f"receiving {coming.fraction:.0%}"
+    return (
+        local(dump.date),
+        dump.host,
+        verdict,
+        dump.kernel_release or (coming and coming.kernel_release) or "-",
+        human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
+        dump.id,
+        dump.title or "-",
+        dump.directory,
+    )
 
 
 @click.command()
@@ -149,7 +136,7 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
     for label, value in (
         ("ID", dump.id),
         ("Host", f"{dump.host} ({dump.how}, from {dump.peer})"),
-        ("Received", _local(dump.date)),
+        ("Received", local(dump.date)),
         ("Directory", str(settings.root / dump.directory)),
         ("Client", dump.client),
         ("Sent as", dump.requested),
@@ -158,7 +145,7 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Signature", dump.signature),
         ("Kernel", dump.kernel_release),
         ("Build ID", dump.build_id),
-        ("Crashed", dump.crash_time and _local(dump.crash_time)),
+        ("Crashed", dump.crash_time and local(dump.crash_time)),
         ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
@@ -168,7 +155,7 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         click.echo(f"{'File':>12}: {plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
         click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
     for entry in dump.history:
-        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {plain(entry.detail)}")
+        click.echo(f"{'History':>12}: {local(entry.at)}  {entry.what}  {plain(entry.detail)}")
     return 0
 
 
@@ -202,7 +189,9 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
 
 
 def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -> dict[str, Any]:
+    from receiver.dump.kind import sniff_untrusted
     from receiver.dump.verdict import judge_untrusted
+    from receiver.spool.disk import reader
     from receiver.spool.store import digest
 
     task = progress.add_task("verify", total=None, what=file.name)
@@ -273,6 +262,7 @@ def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
     Raises:
         Failure: several match.
     """
+    from receiver.catalogue.store import Query
     from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
@@ -299,28 +289,11 @@ def document(root: Path, dump: Manifest) -> dict[str, Any]:
     return shown
 
 
-def _coming(root: Path, dump: Manifest) -> incoming.Incoming | None:
+def _coming(root: Path, dump: Manifest) -> Incoming | None:
     """The upload that is being received into `dump` just now."""
+    from receiver.spool import incoming
+
     for path in incoming.growing(root / dump.directory):
         if incoming.is_live(path):
             return incoming.read(path)
     return None
-
-
-def human(size: int) -> str:
-    """Bytes for people, units of 1024."""
-    amount = float(size)
-    for unit in ("B", "K", "M", "G", "T"):
-        if amount < 1024 or unit == "T":
-            return f"{amount:.0f}{unit}" if unit == "B" or amount >= 10 else f"{amount:.1f}{unit}"
-        amount /= 1024
-    raise AssertionError
-
-
-def _local(stamp: str) -> str:
-    return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def plain(text: str) -> str:
-    """What clients named, without anything that a terminal obeys."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -9,17 +9,19 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.catalogue.store import Query
 from receiver.cli import dumps
+from receiver.cli.shown import plain
 from receiver.failure import Failure
-from receiver.settings import Settings
-from receiver.spool.manifest import Manifest
-from receiver.triage import diff, report
-from receiver.triage.groups import Group, Occurrence, Repetition, groups, repetitions
+
+if TYPE_CHECKING:
+    from receiver.settings import Settings
+    from receiver.spool.manifest import Manifest
+    from receiver.triage.groups import Group, Occurrence, Repetition
+    from receiver.triage.report import Report
 
 NO_MATCH: Final = 1
 BARS: Final = " ▁▂▃▄▅▆▇█"
@@ -33,6 +35,8 @@ class NoReport(Failure):
 
 def occurrences(found: Sequence[Manifest]) -> Iterator[Occurrence]:
     """The crashes among `found`: dumps whose log says why."""
+    from receiver.triage.groups import Occurrence
+
     for dump in found:
         if dump.signature and dump.title and dump.crash_class:
             yield Occurrence(
@@ -48,6 +52,7 @@ def occurrences(found: Sequence[Manifest]) -> Iterator[Occurrence]:
 
 
 def _all(settings: Settings, signature: str | None = None) -> list[Occurrence]:
+    from receiver.catalogue.store import Query
     from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
@@ -66,6 +71,8 @@ def list_groups(ctx: click.Context, by: str | None, as_json: bool) -> int:
     The trend shows the last eight weeks. --by host finds machines that crash again and again,
     whatever the reason (hardware); --by model, hardware models.
     """
+    from receiver.triage.groups import groups, repetitions
+
     crashes, now = _all(ctx.obj.settings), time.time()
     if by is not None:
         repeated = [one for one in repetitions(crashes, now) if one.view == by]
@@ -86,15 +93,17 @@ def _print(found: Sequence[Group] | Sequence[Repetition], as_json: bool, line: A
 
 
 def _group_line(group: Group) -> str:
+    from receiver.triage.report import SHORT
+
     return (
-        f"{group.signature[: report.SHORT]}  {group.count:>4}x  {_trend(group.trend)}  {group.course:<8} "
-        f"{len(group.hosts):>3} host(s)  last {_day(group.last_seen)}  {dumps.plain(group.title)}"
+        f"{group.signature[:SHORT]}  {group.count:>4}x  {_trend(group.trend)}  {group.course:<8} "
+        f"{len(group.hosts):>3} host(s)  last {_day(group.last_seen)}  {plain(group.title)}"
     )
 
 
 def _repetition_line(one: Repetition) -> str:
     return (
-        f"{one.count:>4}x  {dumps.plain(one.name):<32}  {len(one.hosts):>3} host(s)  "
+        f"{one.count:>4}x  {plain(one.name):<32}  {len(one.hosts):>3} host(s)  "
         f"{len(one.signatures):>3} kind(s)  {_day(one.first_seen)} to {_day(one.last_seen)}"
     )
 
@@ -114,6 +123,8 @@ def _day(seconds: float) -> str:
 @click.pass_context
 def show_group(ctx: click.Context, signature: str, as_json: bool) -> int:
     """Show one group: its dumps, hosts and kernels. SIGNATURE may be cut short."""
+    from receiver.triage.groups import groups
+
     found = groups(_all(ctx.obj.settings, signature), time.time())
     if len(found) > 1:
         raise Failure(f"{signature}: {len(found)} groups begin so; say more of it")
@@ -136,7 +147,7 @@ def show_group(ctx: click.Context, signature: str, as_json: bool) -> int:
         ("Dumps", " ".join(group.dumps)),
     ):
         if value:
-            click.echo(f"{label:>12}: {dumps.plain(value)}")
+            click.echo(f"{label:>12}: {plain(value)}")
     return 0
 
 
@@ -146,6 +157,8 @@ def show_group(ctx: click.Context, signature: str, as_json: bool) -> int:
 @click.pass_context
 def compare(ctx: click.Context, left: str, right: str) -> int:
     """Show what differs between the reports of two dumps."""
+    from receiver.triage import diff
+
     settings = ctx.obj.settings
     found = []
     for name in (left, right):
@@ -157,8 +170,9 @@ def compare(ctx: click.Context, left: str, right: str) -> int:
     return 0
 
 
-def _report(directory: Path) -> report.Report:
+def _report(directory: Path) -> Report:
     from receiver.reports import REPORT_JSON
+    from receiver.triage import report
 
     try:
         return report.from_json_untrusted((directory / REPORT_JSON).read_bytes())
@@ -177,6 +191,7 @@ def regroup(ctx: click.Context, as_json: bool) -> None:
     Nothing else ever moves a stored dump into another group.
     """
     from receiver import reports, stores
+    from receiver.catalogue.store import Query
     from receiver.spool.clock import iso
     from receiver.triage import overrides
 

@@ -10,9 +10,9 @@ from typing import Final
 import click
 
 from receiver.cli.context import Context
-from receiver.settings import load
 
-# Where each verb lives: only the one that is asked for is loaded, `list` shall answer at once.
+# Where each verb lives: only the one that is asked for is loaded, and what it needs when it runs:
+# `list` and `--help` shall answer at once.
 _VERBS: Final = {
     "list": "dumps:list_dumps",
     "info": "dumps:info",
@@ -58,7 +58,7 @@ def group(ctx: click.Context, file: Path | None, root: Path | None) -> None:
     Without a verb: list the dumps.
     """
     os.umask(0o077)  # what we write is ours alone; dumps hold the memory of machines
-    ctx.obj = Context(load(file, root=root), file)
+    ctx.obj = Context(file, root)
     if ctx.invoked_subcommand is None:
         from receiver.cli.dumps import list_dumps
 

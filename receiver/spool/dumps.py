@@ -14,7 +14,7 @@ from typing import Any
 
 from receiver.dump.facts import Facts
 from receiver.durable import locked, make_directory, sync_directory
-from receiver.spool import manifest
+from receiver.spool import behind, manifest
 from receiver.spool.clock import iso
 from receiver.spool.manifest import Manifest, ManifestError
 from receiver.spool.names import Names
@@ -40,10 +40,9 @@ class Spool:
     def __init__(self, root: Path, state: Path) -> None:
         self.root = root
         self.state = state
-        self._behind = state / "behind"
         make_directory(root)
         make_directory(state / "names")
-        make_directory(self._behind)
+        make_directory(behind.folder(state))
 
     def names(self, owner: str) -> Names:
         """The paths that `owner` knows."""
@@ -113,16 +112,16 @@ class Spool:
         From before it changes until `caught_up`, the catalogue counts as behind it: a
         process that is killed in between leaves a mark.
         """
-        (self._behind / dump.directory).touch(mode=0o600)
+        behind.mark(self.state, dump.directory)
         manifest.store(self.root, dump)
 
     def behind(self) -> list[str]:
         """The directories whose manifest the catalogue may not have; few, or none."""
-        return sorted(path.name for path in self._behind.iterdir())
+        return behind.marked(self.state)
 
     def caught_up(self, directory: str) -> None:
         """The catalogue has the manifest as it is; call it while the dump is held."""
-        (self._behind / directory).unlink(missing_ok=True)
+        behind.unmark(self.state, directory)
 
     @contextmanager
     def changing(self, directory: str) -> Iterator[Path]:
