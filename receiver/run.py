@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from receiver import systemd
+from receiver import serving, systemd
 from receiver.events import Bus, Listening, Trouble
 from receiver.failure import Failure
 from receiver.hosts import hostkeys
@@ -88,9 +88,11 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     open_catalogue(settings).close()
     hostkeys.load(settings.state)
     authorities_of(settings)
+    sign = serving.Sign(settings.state)
 
     def ready() -> None:
         bus.tell(Listening(" ".join(addresses)))
+        sign.tell({"ssh": addresses[0]})
         print(json.dumps({"event": "listening", "ssh": addresses[0]}), flush=True)
         systemd.notify("READY=1")
         if HostKeys(settings.state).is_empty():

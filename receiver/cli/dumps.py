@@ -79,33 +79,38 @@ def list_dumps(
 ) -> int:
     """List the dumps, newest first. No match: exit status 1."""
     from receiver.catalogue.store import Query
+    from receiver.spool import live
     from receiver.stores import catalogue_of
 
     settings = ctx.obj.settings
     query = Query(host=host, since=since, verdict=verdict, most=most)
     with catalogue_of(settings) as catalogue:
         found = list(catalogue.find(query))
+    coming = {}
+    if found:
+        notes = live.uploads(settings.root, time.time(), settings.silence_seconds)
+        coming = {note.dump: note for note in notes}
     if as_json:
-        click.echo(json.dumps([document(settings.root, dump) for dump in found]))
+        click.echo(json.dumps([document(settings.root, dump, coming.get(dump.id)) for dump in found]))
     elif found:
-        _table(settings.root, found)
+        _table([(dump, coming.get(dump.id)) for dump in found])
     else:
         click.echo("No dumps found.", err=True)
     return 0 if found else NO_MATCH
 
 
-def _table(root: Path, found: list[Manifest]) -> None:
+def _table(found: list[tuple[Manifest, Incoming | None]]) -> None:
     columns.show(
         ("TIME", "HOST", "VERDICT", "KERNEL", "SIZE", "ID", "CRASH", "DIRECTORY"),
-        [_row(root, dump) for dump in found],
+        [_row(dump, coming) for dump, coming in found],
         right={"SIZE"},
         whole={"TIME", "HOST", "VERDICT", "SIZE", "ID"},
         colours={"VERDICT": COLOURS},
     )
 
 
-def _row(root: Path, dump: Manifest) -> tuple[str, ...]:
-    verdict, coming = str(dump.verdict), _coming(root, dump)
+def _row(dump: Manifest, coming: Incoming | None) -> tuple[str, ...]:
+    verdict = str(dump.verdict)
     if coming is not None:
         verdict = "receiving" if coming.fraction is None else f"receiving {coming.fraction:.0%}"
     return (
@@ -131,7 +136,7 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
     if dump is None:
         return NO_MATCH
     if as_json:
-        click.echo(json.dumps(document(settings.root, dump)))
+        click.echo(json.dumps(document(settings.root, dump, _coming(settings.root, dump))))
         return 0
     for label, value in (
         ("ID", dump.id),
@@ -276,11 +281,10 @@ def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
     return (exact or found)[0]
 
 
-def document(root: Path, dump: Manifest) -> dict[str, Any]:
+def document(root: Path, dump: Manifest, coming: Incoming | None) -> dict[str, Any]:
     """One dump as JSON shows it: the manifest, where it lies, and what is on its way."""
     shown = asdict(dump)
     shown["path"] = str(root / dump.directory)
-    coming = _coming(root, dump)
     if coming is not None:
         shown["verdict"] = "receiving"
         shown["receiving"] = asdict(coming)

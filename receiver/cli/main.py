@@ -25,6 +25,7 @@ _VERBS: Final = {
     "group": "groups:show_group",
     "diff": "groups:compare",
     "regroup": "groups:regroup",
+    "top": "top:top",
     "host": "host:group",
     "token": "token:group",
     "config": "config:group",

@@ -17,6 +17,18 @@ def human(size: int) -> str:
     raise AssertionError
 
 
+def duration(seconds: float) -> str:
+    """``42s``, ``3m 05s``, ``2h 07m``, ``3d 04h``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole // 60 % 60:02}m"
+    return f"{whole // 86400}d {whole // 3600 % 24:02}h"
+
+
 def local(stamp: str) -> str:
     """A time stamp of ours, ISO 8601, in the local time zone."""
     return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
