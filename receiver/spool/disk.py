@@ -7,38 +7,63 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from receiver.dump.flattened import WriteAt
 
 IOV_MAX: Final = 1024  # <limits.h>: buffers of one pwritev(2)
+RUNS: Final = 8  # that grow side by side
 SYNC_FILE_RANGE_WRITE: Final = 2  # <linux/fs.h>
 _SYNC_FILE_RANGE: Final = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
 
 
 def write_all(fd: int, writes: Iterable[WriteAt]) -> list[tuple[int, int]]:
-    """Do `writes` in their order; return what was written as (offset, bytes), runs joined.
+    """Do `writes`, the later winning; return what was written as (offset, bytes), runs joined.
 
-    Raises OSError as pwritev(2) does, and what `writes` raises; what came before it is written.
+    makedumpfile writes page descriptors and page data by turns, each right behind its own last
+    write, so some runs grow side by side. None may overlap another: then their order is free.
+
+    Raises OSError as pwritev(2) does, and what `writes` raises; what came before that is written.
     """
     done: list[tuple[int, int]] = []
-    run: list[memoryview] = []
-    start = end = 0
+    runs: dict[int, _Run] = {}  # by their end
     try:
         for offset, data in writes:
-            if run and (offset != end or len(run) == IOV_MAX):
-                full, run = run, []
-                _write_run(fd, full, start)
-                done.append((start, end - start))
-            if not run:
-                start = end = offset
-            run.append(data)
-            end += len(data)
+            end = offset + len(data)
+            run = runs.pop(offset, None)
+            if any(offset < other.end and other.start < end for other in runs.values()):
+                if run is not None:
+                    runs[offset] = run
+                _write_runs(fd, runs, done)
+                run = None
+            if run is not None and len(run.pieces) == IOV_MAX:
+                _write_runs(fd, {offset: run}, done)
+                run = None
+            if run is None:
+                if len(runs) == RUNS:
+                    _write_runs(fd, runs, done)
+                run = _Run(offset, offset, [])
+            run.pieces.append(data)
+            run.end = end
+            runs[end] = run
     finally:
-        if run:
-            _write_run(fd, run, start)
-            done.append((start, end - start))
+        _write_runs(fd, runs, done)
     return done
+
+
+@dataclass(slots=True)
+class _Run:
+    start: int
+    end: int
+    pieces: list[memoryview]
+
+
+def _write_runs(fd: int, runs: dict[int, _Run], done: list[tuple[int, int]]) -> None:
+    for end in list(runs):
+        run = runs.pop(end)
+        _write_run(fd, run.pieces, run.start)
+        done.append((run.start, run.end - run.start))
 
 
 def _write_run(fd: int, run: list[memoryview], offset: int) -> None:

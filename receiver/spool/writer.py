@@ -1,13 +1,12 @@
 """One upload: bytes of the wire in, a stored file out.
 
-Everything here blocks (hashing, disk) and runs in one worker thread at a time per
-upload, fed in batches of about two megabytes: smaller hand-overs lose a third of
-the throughput to the interpreter lock.
+Everything here blocks (disk) and runs in one worker thread at a time per upload, fed
+in batches of about two megabytes: smaller hand-overs lose a third of the throughput to
+the interpreter lock. Another thread hashes the batch meanwhile.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import time
@@ -29,6 +28,7 @@ from receiver.spool.dumps import Owner, Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.store import Arrived, commit
+from receiver.spool.wirehash import WireHash
 from receiver.wire.families import Observation
 
 NOTE_SECONDS: Final = 1.0  # between two notes of progress
@@ -79,7 +79,7 @@ class Upload:
         self._noted = 0.0
         self._dirty = 0  # bytes written since the kernel was last told to write them out
         self._intake = Intake(limit_bytes)
-        self._sha256 = hashlib.sha256()
+        self._hash = WireHash()
         self._progress = Progress()
         self._seen = False  # the headers, as far as they say what this is
         self._facts = Facts()
@@ -99,18 +99,17 @@ class Upload:
             incoming.discard(self.path)
             raise
 
-    def write(self, batch: Sequence[bytes | memoryview]) -> None:
-        """Store the next bytes of the wire.
+    def write(self, data: bytes | memoryview) -> None:
+        """Store the next bytes of the wire; `data` is not needed any longer when this returns.
 
         Raises:
             Broken: disk full, limit reached, or no valid stream; finish() is still due.
         """
         if self._broken:
             raise Broken(self._broken)
-        for data in batch:
-            self._sha256.update(data)
+        with self._hash.taking(data):
             self.wire_bytes += len(data)
-        self._put(write for data in batch for write in self._intake.feed_untrusted(data))
+            self._put(self._intake.feed_untrusted(data))
         now = self._clock()
         if now - self._noted >= NOTE_SECONDS:
             with suppress(OSError):  # it tells of the upload; the upload does not need it
@@ -166,7 +165,7 @@ class Upload:
             ended=self._intake.ended,
             size=self._intake.size,
             wire_bytes=self.wire_bytes,
-            wire_sha256=self._sha256.hexdigest(),
+            wire_sha256=self._hash.hexdigest(),
             requested=(*self._requested, *more_names),
             tool=self._tool,
             peer=self._owner.peer,

@@ -17,6 +17,7 @@ from receiver.ssh.login import Login
 # asyncssh 2.24 copies what is left of its input buffer twice for each packet, so a read of
 # 256 KiB with packets of 16 KiB costs sixteen times its size in copies: it is fed in pieces.
 PIECE: Final = 32 << 10  # bytes, one full packet of a stock client
+HEARD_SECONDS: Final = 1.0  # between two resets of the timer that asks a silent client whether it lives
 
 
 class Connection(asyncssh.SSHServerConnection):
@@ -28,6 +29,7 @@ class Connection(asyncssh.SSHServerConnection):
         options: asyncssh.SSHServerConnectionOptions,
         algorithms: Algorithms,
     ) -> None:
+        self._heard = -HEARD_SECONDS
         super().__init__(loop, options, None, None)
         self._algorithms = algorithms
 
@@ -38,6 +40,13 @@ class Connection(asyncssh.SSHServerConnection):
             return
         for at in range(0, len(data), PIECE):
             super().data_received(data[at : at + PIECE], datatype)
+
+    def _reset_keepalive_timer(self) -> None:
+        """Data came. asyncssh makes a new timer for every packet, a tenth of the loop's work."""
+        now = self._loop.time()
+        if self._auth_complete and now - self._heard >= HEARD_SECONDS:
+            self._heard = now
+            super()._reset_keepalive_timer()
 
     async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
         """A user key's or certificate's request; RSA with SHA-1 only where the operator lets it in.

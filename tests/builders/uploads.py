@@ -49,7 +49,7 @@ class Host:
         upload = self.view.begin(parse_untrusted(path), tool)
         ends = [*sorted(cut for cut in cuts if 0 < cut < len(data)), len(data)]
         for start, end in itertools.pairwise([0, *ends]):
-            upload.write([data[start:end]])
+            upload.write(data[start:end])
         return upload.finish(broken)
 
     def move(self, old: str, new: str) -> Manifest:

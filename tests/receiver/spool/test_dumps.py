@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,27 @@ def test_one_dump_that_cannot_be_mended_stops_no_other(tmp_path: Path) -> None:
     assert troubles == [spool.root / "bad"]
 
 
+PLACES = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), max_size=40)
+
+
+@given(PLACES)
+def test_later_writes_win_however_they_are_gathered(places: list[tuple[int, int]]) -> None:
+    """Runs that grow side by side are written out of their order; where they overlap it is kept."""
+    writes = [
+        WriteAt(offset, memoryview(bytes([number + 1]) * size))
+        for number, (offset, size) in enumerate(places)
+    ]
+    expected = bytearray(80)
+    for offset, data in writes:
+        expected[offset : offset + len(data)] = data
+    with tempfile.TemporaryFile() as file:
+        file.truncate(80)
+        done = disk.write_all(file.fileno(), writes)
+        assert sum(size for _, size in done) == sum(size for _, size in places)
+        file.seek(0)
+        assert file.read() == expected
+
+
 def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """pwritev(2) may take less than it was given, at any byte."""
     real = os.pwritev
@@ -174,7 +196,7 @@ def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "pwritev", short)
     with open(tmp_path / "file", "w+b") as file:
         writes = [WriteAt(offset, memoryview(bytes([offset + 1]) * 7)) for offset in (0, 7, 30, 14)]
-        assert disk.write_all(file.fileno(), writes) == [(0, 14), (30, 7), (14, 7)]
+        assert disk.write_all(file.fileno(), writes) == [(30, 7), (0, 21)]
         assert (tmp_path / "file").read_bytes() == (
             b"\1" * 7 + b"\10" * 7 + b"\17" * 7 + bytes(9) + b"\37" * 7
         )

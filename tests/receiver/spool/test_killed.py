@@ -210,7 +210,7 @@ def test_the_hash_of_a_killed_raw_upload_is_that_of_its_bytes(tmp_path: Path) ->
     spool = uploads.spool_in(tmp_path)
     host = uploads.Host(spool)
     upload = host.view.begin(parse_untrusted("/c/h-3/vmcore"), "cat")
-    upload.write([IMAGE[:100_000]])
+    upload.write(IMAGE[:100_000])
     os.close(upload._fd)  # as the kernel does for a killed process
     catalogue = Catalogue(f"sqlite:///{tmp_path / 'catalogue.sqlite'}", spool.state)
     (mended,) = mend(spool, catalogue, uploads.NOW, lambda path, error: pytest.fail(f"{path}: {error}"))

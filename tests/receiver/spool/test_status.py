@@ -18,6 +18,6 @@ def test_the_last_word_counts_within_one_second(tmp_path: Path) -> None:
     view = View(spool, Owner("web01", "key", "10.0.0.7"), Limits(keep_free=0), clock=lambda: 1.7e9)
     for word in (b"fail\n", b"maybe\n", b"success\n"):
         upload = view.begin(STATUS, "echo")
-        upload.write([word])
+        upload.write(word)
         upload.finish()
     assert view.read_status(STATUS) == b"success\n"

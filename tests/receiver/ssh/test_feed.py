@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from receiver.spool.writer import Broken, Upload
-from receiver.ssh.feed import BATCH, Feed
+from receiver.ssh.feed import BATCH, PAUSE, ROOM, Feed
 from receiver.ssh.input import HELD, Input
 
 
@@ -24,11 +24,10 @@ class Disk:
         self.calls = 0
         self.room: int | None = None
 
-    def write(self, batch: Sequence[bytes | memoryview]) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         assert self.free.wait(30)
         self.calls += 1
-        for data in batch:
-            self.taken += data
+        self.taken += data
         if self.room is not None and len(self.taken) > self.room:
             raise Broken("No space left on device", 28)
 
@@ -63,10 +62,10 @@ async def test_bytes_reach_the_disk_in_order_and_in_batches(executor: ThreadPool
 
 
 async def test_a_slow_disk_holds_the_client_back(executor: ThreadPoolExecutor) -> None:
-    """One batch under way and one waiting: then the client is paused, and goes on when there is room."""
+    """One batch under way and some waiting: then the client is paused, and goes on when there is room."""
     disk = Disk()
     ours, said = feed(disk, executor)
-    for _ in range(2):
+    for _ in range(1 + PAUSE // BATCH):
         assert said == []
         ours.push(bytes(BATCH))
     assert said == ["pause"]
@@ -75,7 +74,20 @@ async def test_a_slow_disk_holds_the_client_back(executor: ThreadPoolExecutor) -
     disk.free.set()
     await ours.finish()
     assert said == ["pause", "resume"]
-    assert len(disk.taken) == 2 * BATCH + 18
+    assert len(disk.taken) == BATCH + PAUSE + 18
+
+
+async def test_what_was_under_way_when_the_client_was_paused_is_kept(executor: ThreadPoolExecutor) -> None:
+    """SFTP clients have many requests on the way; the memory grows with them, in order."""
+    disk = Disk()
+    ours, _ = feed(disk, executor)
+    ours.push(bytes(BATCH))
+    ours.push(b"a" * PAUSE)
+    for letter in b"bcd":
+        ours.push(bytes([letter]) * ROOM)
+    disk.free.set()
+    await ours.finish()
+    assert disk.taken[BATCH:] == b"a" * PAUSE + b"b" * ROOM + b"c" * ROOM + b"d" * ROOM
 
 
 async def test_a_few_bytes_do_not_wait_for_more(executor: ThreadPoolExecutor) -> None:
