@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import os
 import re
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receiver.cli import columns
+from receiver.cli.progress import progress_bar
 from receiver.cli.shown import human, local, plain
 from receiver.failure import Failure
 
@@ -250,15 +250,6 @@ def rebuild(ctx: click.Context, as_json: bool) -> None:
 
 def _tell_trouble(path: Path, error: Exception) -> None:
     click.echo(plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
-
-
-def progress_bar() -> Progress:
-    """A bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn
-
-    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[what]}", markup=False))
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
 
 def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receiver.cli import dumps
-from receiver.cli.shown import plain
+from receiver.cli.progress import progress_bar
+from receiver.cli.shown import plain, plain_lines
 from receiver.failure import Failure
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def compare(ctx: click.Context, left: str, right: str) -> int:
         if dump is None:
             return NO_MATCH
         found.append(_report(settings.root / dump.directory))
-    click.echo(diff.as_text(diff.diff(*found)), nl=False)
+    click.echo(plain_lines(diff.as_text(diff.diff(*found))), nl=False)
     return 0
 
 
@@ -198,7 +199,7 @@ def regroup(ctx: click.Context, as_json: bool) -> None:
     settings = ctx.obj.settings
     table = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
     spool, moved, count = stores.open_spool(settings), 0, 0
-    with stores.catalogue_of(settings) as catalogue, dumps.progress_bar() as progress:
+    with stores.catalogue_of(settings) as catalogue, progress_bar() as progress:
         found = list(catalogue.find(Query()))
         task = progress.add_task("regroup", total=len(found), what="")
         for before in found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receiver.cli import columns
+from receiver.cli.shown import plain
 from receiver.failure import Failure
 from receiver.hosts.addresses import BadAddress, check_address
 from receiver.hosts.blocks import Block, check_blockable
@@ -143,7 +144,7 @@ def list_hosts(context: Context, name: str | None, as_json: bool) -> int:
     # A host that comes with a certificate has no keys here, but may be blocked.
     found = [(hosts.get(each, Host(each, ())), blocks.get(each)) for each in sorted(hosts | blocks)]
     for damage in (damage for host in hosts.values() for damage in host.damaged):
-        click.echo(f"kdump-receiver: {damage}", err=True)
+        click.echo(plain(f"kdump-receiver: {damage}"), err=True)
     if as_json:
         click.echo(json.dumps([_document(host, block) for host, block in found]))
     elif rows := [row for host, block in found for row in _rows(host, block)]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from receiver.cli import dumps
-from receiver.cli.shown import plain_lines
+from receiver.cli.progress import reading
+from receiver.cli.shown import plain, plain_lines
 from receiver.cli.triage import LogText, NoFile, NoLog, commands, text_file
 
 if TYPE_CHECKING:
@@ -64,10 +65,11 @@ def log(dump: str) -> None:
 
     Of a dump that is just being received, too, as far as its pages are in.
     """
-    found = found_in(Path(dump))
+    with reading(Path(dump)):
+        found = found_in(Path(dump))
     # A log says what the crashed machine liked it to say; a pipe gets it byte for byte.
     shown = plain_lines(found.data.decode(errors="replace")).encode() if sys.stdout.isatty() else found.data
     sys.stdout.buffer.write(shown)
     sys.stdout.flush()
     if found.why:
-        click.echo(f"({found.source}: not whole: {found.why})", err=True)
+        click.echo(plain(f"({found.source}: not whole: {found.why})"), err=True)

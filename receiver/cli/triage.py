@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
+from receiver.cli.progress import reading
+from receiver.cli.shown import plain_lines
 from receiver.failure import Failure
 
 if TYPE_CHECKING:
@@ -89,8 +91,9 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
         from receiver.triage.answer import triage_untrusted
 
         known = overrides.load(table) if table else overrides.NONE
-        text = log_of(file)
-        return triage_untrusted(text.data, known, dropped=text.dropped)
+        with reading(file):
+            text = log_of(file)
+            return triage_untrusted(text.data, known, dropped=text.dropped)
 
     @click.command()
     @argument
@@ -105,9 +108,9 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
 
         told = answer(file, table)
         if as_json:
-            click.echo(json.dumps(report.as_json(told), indent=2, ensure_ascii=False))
+            click.echo(json.dumps(report.as_json(told), indent=2))
         else:
-            click.echo(report.as_text(told), nl=False)
+            click.echo(plain_lines(report.as_text(told)), nl=False)
 
     @click.command()
     @argument
@@ -116,6 +119,6 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
         """Say how a crash came by its name: which lines, which rule, which functions were skipped and why."""
         from receiver.triage import report
 
-        click.echo(report.explained(answer(file, table)), nl=False)
+        click.echo(plain_lines(report.explained(answer(file, table))), nl=False)
 
     return triage, explain
