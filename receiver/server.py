@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import queue
 import signal
 import socket
 import threading
@@ -17,18 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from receiver import reports, stores
+from receiver.aftercare import Aftercare
 from receiver.analysis import runner
-from receiver.events import Bus, Event, HostKeyChanged, Reported, Stopping, Tidied, Trouble, line
+from receiver.events import Bus, Event, HostKeyChanged, Stopping, Tidied, Trouble, line
 from receiver.hosts import certificates, hostkeys
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
-from receiver.spool.clock import iso
-from receiver.spool.hashing import with_digest
-from receiver.spool.manifest import RECEIVING, Manifest, StoredFile
+from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.space import Limits
-from receiver.spool.store import Stopped
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
@@ -54,8 +51,6 @@ class Server:
         self._bus.subscribe(log_event)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
-        self._overrides = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
-        self._deeper: queue.Queue[str] = queue.Queue()  # directories whose core drgn shall look into
 
     async def serve(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -66,6 +61,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        aftercare = self._aftercare()
         keys = hostkeys.load(self._settings.state)
         authorities = authorities_of(self._settings)
         for change in hostkeys.changes(self._settings.state, keys, authorities):
@@ -81,14 +77,13 @@ class Server:
             authorities=authorities,
             executor=self._executor,
             record=self._record,
+            stored=lambda stored: aftercare.take(stored.dump.directory, stored.file),
         )
         acceptors = [await listen(door, keys, sock) for sock in self._sockets]
         ready()
-        chores = [
-            loop.create_task(chore) for chore in (_beat(beat), self._background(door), self._catch_up(door))
-        ]
-        if self._settings.analysis and runner.available():
-            threading.Thread(target=self._analyse, name="analysis", daemon=True).start()
+        chores = [loop.create_task(chore) for chore in (_beat(beat), self._catch_up(door))]
+        if self._first:
+            chores.append(loop.create_task(self._recover(door, aftercare)))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
@@ -98,7 +93,18 @@ class Server:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         self._executor.shutdown()
+        aftercare.end()
         self._catalogue.close()
+
+    def _aftercare(self) -> Aftercare:
+        return Aftercare(
+            self._spool,
+            self._settings,
+            overrides.load(self._settings.overrides) if self._settings.overrides else overrides.NONE,
+            self._bus,
+            self._record,
+            analyses=self._settings.analysis and runner.available(),
+        )
 
     async def _drain(self, door: Door) -> None:
         """Let uploads under way end, for a while; then cut them, which keeps what came."""
@@ -111,48 +117,24 @@ class Server:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(door.idle.wait(), CUT_SECONDS)
 
-    async def _background(self, door: Door) -> None:
-        """First what earlier processes left; then the hashes that no client waits for."""
-        if self._first:
-            try:
-                await door.off_loop(self._recover)
-            except Exception as error:
-                self._bus.tell(Trouble("recovery", repr(error)))
-        while True:
-            stored = await door.stored.get()
-            try:
-                await door.off_loop(partial(self._look_after, stored.dump.directory, stored.file))
-            except Stopped:
-                return
-            except Exception as error:
-                self._bus.tell(Trouble("aftercare", f"{stored.dump.directory}/{stored.file.name}: {error!r}"))
+    async def _recover(self, door: Door, aftercare: Aftercare) -> None:
+        """The first worker sees to what earlier processes left."""
 
-    def _look_after(self, directory: str, file: StoredFile) -> None:
-        """What no client waits for: first the answer that people wait for, then the hash."""
-        if reports.may_hold_log(file):
-            dump = reports.write(self._spool, directory, iso(time.time()), self._overrides)
-            self._record(dump)
-            self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
-        if file.core:
-            self._deeper.put_nowait(directory)
-        if file.sha256 is None:
-            self._record(with_digest(self._spool, directory, file.name, self._ending.is_set))
+        def work() -> None:
+            for mended in stores.mend(self._spool, self._catalogue, time.time(), self._tell_trouble):
+                for file in mended.tidied:
+                    self._bus.tell(Tidied(mended.dump.directory, file.name, file.bytes, file.verdict))
+                if self._ending.is_set():
+                    return
+            for dump in list(self._catalogue.find_unfinished()):
+                for file in dump.files:
+                    if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
+                        aftercare.take(dump.directory, file, old=True)
 
-    def _recover(self) -> None:
-        for mended in stores.mend(self._spool, self._catalogue, time.time(), self._tell_trouble):
-            for file in mended.tidied:
-                self._bus.tell(Tidied(mended.dump.directory, file.name, file.bytes, file.verdict))
-            if self._ending.is_set():
-                return
-        for dump in list(self._catalogue.find_unfinished()):
-            for file in dump.files:
-                if file.sha256 is None or (dump.crash_class is None and reports.may_hold_log(file)):
-                    try:
-                        self._look_after(dump.directory, file)
-                    except Stopped:
-                        return
-                    except Exception as error:
-                        self._tell_trouble(self._spool.root / dump.directory / file.name, error)
+        try:
+            await door.off_loop(work)
+        except Exception as error:
+            self._bus.tell(Trouble("recovery", repr(error)))
 
     def _record(self, dump: Manifest) -> None:
         receiving = dump.verdict == RECEIVING
@@ -167,15 +149,6 @@ class Server:
             await asyncio.sleep(CATCH_UP_SECONDS)
             with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
                 await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
-
-    def _analyse(self) -> None:
-        """One core after the other, for ever: a daemon thread, since a stop need not wait for drgn."""
-        while True:
-            directory = self._deeper.get()
-            try:
-                reports.analyse(self._spool, directory, self._settings)
-            except Exception as error:
-                self._bus.tell(Trouble("analysis", f"{directory}: {error}"))
 
 
 def authorities_of(settings: Settings) -> certificates.Authorities | None:

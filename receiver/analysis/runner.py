@@ -37,7 +37,8 @@ def analyse(core: Path, vmlinux: Path | None, bounds: Bounds) -> dict[str, Any]:
         AnalysisFailed: it crashed, ran out of its bounds, or said nothing that can be read.
     """
     limits = json.dumps({"cpu_seconds": max(1, int(bounds.seconds)), "memory_bytes": bounds.memory_bytes})
-    command = [sys.executable, "-m", "receiver.analysis.examine", limits, str(core)]
+    # Whatever it does, uploads come first.
+    command = ["nice", "-n", "19", sys.executable, "-m", "receiver.analysis.examine", limits, str(core)]
     command += [str(vmlinux)] if vmlinux else []
     try:
         # -9 once it is late: it may be stuck in C, where no gentler signal is seen.

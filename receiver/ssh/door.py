@@ -48,11 +48,11 @@ class Door:
     authorities: Authorities | None
     executor: Executor
     record: Callable[[Manifest], None]  # tells the catalogue; runs in a thread
+    stored: Callable[[Stored], None]  # hears of each file, for what no client waits for; returns at once
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
     peers: Counter[str] = field(default_factory=Counter)  # connections of each address
     uploads: set[Reception] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # no upload is under way
-    stored: asyncio.Queue[Stored] = field(default_factory=asyncio.Queue)  # for what no client waits for
 
     def __post_init__(self) -> None:
         self.idle.set()
@@ -179,7 +179,7 @@ class Reception:
             raise
         finally:
             self._door.ended(self)
-        self._door.stored.put_nowait(stored)
+        self._door.stored(stored)
         self._tell(stored)
         return stored
 

@@ -81,6 +81,7 @@ async def open_door(directory: Path, **settings: object) -> AsyncIterator[OpenDo
             authorities=None,
             executor=executor,
             record=lambda dump: None,
+            stored=lambda stored: None,
         )
         sock = socket.socket()
         sock.bind(("127.0.0.1", 0))
