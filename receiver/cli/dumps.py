@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.cli import columns
+from receiver.cli import columns, complete
 from receiver.cli.progress import progress_bar
 from receiver.cli.shown import human, local, plain
 from receiver.failure import Failure
@@ -62,7 +62,7 @@ def since(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 @click.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
-@click.option("--host", help="Only this host's.")
+@click.option("--host", help="Only this host's.", shell_complete=complete.sender)
 @click.option(
     "--since", callback=since, metavar="TIME", help="Not older than: 2h, 3d, today, 2026-11-23T10:00."
 )
@@ -126,7 +126,7 @@ def _row(dump: Manifest, coming: Incoming | None) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_context
 def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # the user's word
@@ -165,7 +165,7 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.option("--deep", is_flag=True, help="Decompress every page of the vmcore.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_context

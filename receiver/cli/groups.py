@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.cli import dumps
+from receiver.cli import complete, dumps
 from receiver.cli.progress import progress_bar
 from receiver.cli.shown import plain, plain_lines
 from receiver.failure import Failure
@@ -119,7 +119,7 @@ def _day(seconds: float) -> str:
 
 
 @click.command(name="group")
-@click.argument("signature")
+@click.argument("signature", shell_complete=complete.group)
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_context
 def show_group(ctx: click.Context, signature: str, as_json: bool) -> int:
@@ -153,8 +153,8 @@ def show_group(ctx: click.Context, signature: str, as_json: bool) -> int:
 
 
 @click.command(name="diff")
-@click.argument("left")
-@click.argument("right")
+@click.argument("left", shell_complete=complete.dump)
+@click.argument("right", shell_complete=complete.dump)
 @click.pass_context
 def compare(ctx: click.Context, left: str, right: str) -> int:
     """Show what differs between the reports of two dumps."""

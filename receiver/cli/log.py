@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from receiver.cli import dumps
+from receiver.cli import complete, dumps
 from receiver.cli.progress import reading
 from receiver.cli.shown import plain, plain_lines
 from receiver.cli.triage import LogText, NoFile, NoLog, commands, text_file
@@ -59,7 +59,7 @@ triage, explain = commands(log_of)
 
 
 @click.command()
-@click.argument("dump", metavar="FILE|ID")
+@click.argument("dump", metavar="FILE|ID", shell_complete=complete.dump_or_file)
 def log(dump: str) -> None:
     """Print the crashed kernel's log: of a vmcore, whole, truncated or flattened, or of a stored dump.
 

@@ -29,6 +29,7 @@ _VERBS: Final = {
     "host": "host:group",
     "token": "token:group",
     "config": "config:group",
+    "completion": "complete:completion",
 }
 
 

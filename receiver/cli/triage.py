@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
+from receiver.cli import complete
 from receiver.cli.progress import reading
 from receiver.cli.shown import plain_lines
 from receiver.failure import Failure
@@ -84,7 +85,9 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
     table = click.option(
         "--overrides", "table", type=click.Path(path_type=Path), help="Table of overrides and merges (TOML)."
     )
-    argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+    argument = click.argument(
+        "file", type=click.Path(path_type=Path, allow_dash=True), shell_complete=complete.dump_or_file
+    )
 
     def answer(file: Path, table: Path | None) -> Report:
         from receiver.triage import overrides
