@@ -74,6 +74,7 @@ def _verb(action: Callable[..., int]) -> Callable[..., None]:
             status = 77
         ctx.exit(status)
 
+    run.__doc__ = action.__doc__  # of which the help is made
     return run
 
 
