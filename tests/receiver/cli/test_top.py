@@ -55,13 +55,13 @@ class Scene:
         """An upload of which a half has come."""
         upload = uploads.Host(self.spool, host, clock=time.time).view.begin(parse_untrusted(path), "dd")
         self.under_way.append(upload)
-        upload.write([STREAM[:HALF]])
-        upload.write([])  # its headers are in: a second note tells how far it is
+        upload.write(STREAM[:HALF])
+        upload.write(b"")  # its headers are in: a second note tells how far it is
         return upload
 
     def finish(self, upload: Upload) -> None:
         self.under_way.remove(upload)
-        upload.write([STREAM[HALF:]])
+        upload.write(STREAM[HALF:])
         self.enlist(upload.finish().dump.directory)
 
     def top(self, *arguments: str) -> str:

@@ -23,7 +23,7 @@ NOTE = Incoming("a", "d", "h-1", ("vmcore.flat",), "dd", "web01", "192.0.2.7", i
 def begun(host: uploads.Host, path: str) -> Upload:
     """An upload of which a half has come."""
     upload = host.view.begin(parse_untrusted(path), "dd")
-    upload.write([STREAM[: len(STREAM) // 2]])
+    upload.write(STREAM[: len(STREAM) // 2])
     return upload
 
 
@@ -33,7 +33,7 @@ def test_an_upload_shows_until_it_is_stored(tmp_path: Path) -> None:
     upload = begun(uploads.Host(spool), "/var/crash/h-1/vmcore.flat")
     (note,) = live.uploads(spool.root, time.time(), SILENCE)
     assert (note.host, note.requested, note.wire_bytes) == ("web01", ("vmcore.flat",), len(STREAM) // 2)
-    upload.write([STREAM[len(STREAM) // 2 :]])
+    upload.write(STREAM[len(STREAM) // 2 :])
     upload.finish()
     assert list(live.uploads(spool.root, time.time(), SILENCE)) == []
     orphan = spool.root / "h-1" / ".incoming-dead"
