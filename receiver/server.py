@@ -35,7 +35,6 @@ from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
-from receiver.notify import run as notifier
 from receiver.pruner import Pruner
 from receiver.settings import Settings
 from receiver.spool.admission import ORPHAN_SECONDS
@@ -118,8 +117,6 @@ class Server:
         if self._first:
             chores.append(loop.create_task(self._recover(door, aftercare)))
             chores.append(loop.create_task(self._prune(door)))
-            told = notifier.run(self._settings, self._catalogue, self._spool, self._bus.tell)
-            chores.append(loop.create_task(told))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:

@@ -175,8 +175,7 @@ class Guard:
         kind, _, text = authorization.partition(" ")
         if kind.lower() != "bearer":
             raise Refused(401, "say `Authorization: Bearer TOKEN`", headers={"www-authenticate": "Bearer"})
-        login = await self.logged_in(request, text)
-        return Viewer(login.name, login.role, "", "bearer", login.id)
+        return await self.logged_in(request, text)
 
     async def logged_in(self, request: Request, text: str) -> Viewer:
         """Whose login token `text` is; without a session.
