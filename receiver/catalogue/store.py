@@ -106,11 +106,11 @@ class Catalogue:
         """What happened."""
         return Journal(self._engine)
 
-    def record(self, dump: Manifest, *, announce: bool = True) -> list[Event]:
+    def record(self, dump: Manifest, *, announce: bool = True, reports: bool = True) -> list[Event]:
         """Put in, or replace, one dump; with `announce`, and in the same transaction, what is new of it.
 
-        Hold the dump meanwhile: what is new is what the row did not know. The events that went
-        into the journal.
+        Hold the dump meanwhile: what is new is what the row did not know. Without `reports`, a
+        report that says something else is no news. The events that went into the journal.
         """
         same = sa.or_(dumps.c.id == dump.id, dumps.c.directory == dump.directory)
         with self._engine.begin() as connection:
@@ -120,7 +120,8 @@ class Catalogue:
                 sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
             )
             connection.execute(self._upsert(_row(dump)))
-            told = list(news(from_json(row) if row else None, dump)) if announce else []
+            before = from_json(row) if row else None
+            told = list(news(before, dump, reports=reports)) if announce else []
             if told:
                 journal.take_turn(connection)
                 if dump.signature and any(isinstance(event, Reported) for event in told):

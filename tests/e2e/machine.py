@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 CACHE = Path(os.environ.get("KDUMP_E2E_CACHE", "/var/tmp/kdump-net-e2e"))
@@ -86,7 +87,8 @@ class Run:
         return next((when for when, line in self.lines if words in line and when >= after), None)
 
 
-def lacking() -> list[str]:
+@cache
+def lacking() -> tuple[str, ...]:
     """What this machine has not: empty where guests can run, crash and be built for."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     needed = ["qemu-system-x86_64", "mke2fs", "debugfs", "dracut", "kexec", "busybox", "cpio", "apt-get"]
@@ -94,7 +96,7 @@ def lacking() -> list[str]:
     words += [] if any(Path(p).exists() for p in VIRTIOFSD) else ["virtiofsd"]
     if os.geteuid() or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         words.append("root's right to mount")
-    return words
+    return tuple(words)
 
 
 def fetch_kernel() -> Kernel:

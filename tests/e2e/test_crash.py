@@ -65,6 +65,11 @@ echo c > /proc/sysrq-trigger
 """
 
 
+UNREACHABLE = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\n"
+DISK_DRIVERS = "extra_modules virtio_blk ext4\n"
+KNOWN_AT_PORT_1 = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Sshd]:
     home = Path("/var/tmp") / f"kdump-net-e2e-{tmp_path.name}"
@@ -220,7 +225,7 @@ def test_a_crash_arrives_over_ssh_and_the_cluster_hears_of_it_first(tmp_path: Pa
             "ssh root@10.0.2.2:{port}\npath {dumps}\nfence_kdump_nodes 10.0.2.2\n"
             f"fence_kdump_args -p {cluster.port} -i 1\n"
         )
-        run = guest(tmp_path, server, conf, image="cluster")
+        run = guest(tmp_path, server, conf, image="cluster", built_here=False)
     assert "@@ start 0" in run.text, run.text[-3000:]
     assert_rebooted(run)
     files = server.files()
@@ -279,6 +284,32 @@ def test_the_way_to_the_server_is_built_again(tmp_path: Path, server: Sshd, netw
     assert_flattened_whole(files["vmcore.flat"], tmp_path)
 
 
+def test_a_vlan_is_said_in_dracuts_words(tmp_path: Path, server: Sshd) -> None:
+    """Of a guest's own VLAN; QEMU's user network carries no tags, so nothing crashes here."""
+    vlan = (
+        "ip link add link enp0s2 name enp0s2.5 type vlan id 5; ip link set enp0s2.5 up\n"
+        "ip addr add 192.0.2.5/24 dev enp0s2.5; KNOWN=${KNOWN/10.0.2.2/192.0.2.9}\n"
+    )
+    first, rest = PREPARE.split("install -m 600", 1)
+    script = first + vlan + "install -m 600" + rest + "$KDUMP show | sed -n 's/^network */@@ /p'\n"
+    conf = "ssh root@192.0.2.9:{port}\npath {dumps}\n"
+    run = guest(tmp_path, server, conf, script, built_here=False, seconds=120)
+    said = "vlan=enp0s2.5:enp0s2 ifname=enp0s2:52:54:00:12:34:56"
+    assert f"@@ {said} ip=192.0.2.5:::255.255.255.0:crashnode1:enp0s2.5:none" in run.text, run.text[-2000:]
+
+
+def test_every_processor_compresses(tmp_path: Path) -> None:
+    """nr_cpus 2: zstd behind makedumpfile, and our receiver takes it off again."""
+    with receiver(tmp_path / "receiver", "crashnode1") as ours:
+        conf = "ssh kdump@10.0.2.2:{port}\npath /var/crash\nnr_cpus 2\n"
+        run = guest(tmp_path, ours, conf)
+        assert_rebooted(run)
+        (dump,) = ours.dumps()
+    assert dump["verdict"] == "complete", run.text[-3000:]
+    assert "zstd" in json.dumps(dump), dump
+    assert "sysrq triggered crash" in json.dumps(dump)
+
+
 def test_nfs(tmp_path: Path, server: Sshd) -> None:
     """Mounted from a user-space NFS server; a file of makedumpfile's own format, beside both logs."""
     home = Path("/var/tmp") / f"kdump-net-e2e-nfs-{tmp_path.name}"
@@ -332,7 +363,7 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
     """The stream lies at the partition's first byte; `kdump start` makes a file of it and wipes the head."""
     raw = blank_disk(tmp_path / "raw", 256)
     keep = blank_disk(tmp_path / "keep", 512, uuid=UUID)
-    conf = "raw /dev/vda\npath /var/crash\n"
+    conf = "raw /dev/vda\npath /var/crash\n" + DISK_DRIVERS
     run = guest(tmp_path, server, conf, disks=[raw, keep])
     assert_rebooted(run)
     assert head(raw) == b"makedumpfile", run.text[-3000:]
@@ -359,9 +390,8 @@ def test_when_nobody_takes_the_dump_the_failure_action_comes(
     tmp_path: Path, server: Sshd, action: str, end: str
 ) -> None:
     """A closed port: given up after net_timeout, kdump_post told 1."""
-    conf = "ssh root@10.0.2.2:1\npath {dumps}\nnet_timeout 10\nkdump_post /opt/kdump/post.sh\n"
-    conf += f"failure_action {action}\n"
-    script = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"') + START
+    conf = UNREACHABLE + f"kdump_post /opt/kdump/post.sh\nfailure_action {action}\n"
+    script = KNOWN_AT_PORT_1 + START
     run = guest(
         tmp_path,
         server,
@@ -374,11 +404,6 @@ def test_when_nobody_takes_the_dump_the_failure_action_comes(
     assert "@@ post got 1" in run.text, run.text[-3000:]
     assert f"failure_action is {action}" in run.text
     assert end in run.text
-
-
-UNREACHABLE = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\n"
-DISK_DRIVERS = "extra_modules virtio_blk ext4\n"
-KNOWN_AT_PORT_1 = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
 
 
 def test_a_shell_when_nobody_takes_the_dump(tmp_path: Path, server: Sshd) -> None:
@@ -475,9 +500,8 @@ def test_a_dump_kept_locally_is_delivered_at_the_next_boot(tmp_path: Path, serve
     """The server is away at the crash and back after the reboot."""
     disk = blank_disk(tmp_path / "disk", 512, uuid=UUID)
     mount = "mkdir -p /var/crash; mount -t ext4 /dev/vda /var/crash\n"
-    away = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\nfallback local\n"
-    unknown = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
-    run = guest(tmp_path, server, away, unknown + mount + START, disks=[disk])
+    away = UNREACHABLE + DISK_DRIVERS + "fallback local\n"
+    run = guest(tmp_path, server, away, KNOWN_AT_PORT_1 + mount + START, disks=[disk])
     assert_rebooted(run)
     assert server.files() == {}
     # the same configuration with the server back, on the port it has now
