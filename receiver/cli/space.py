@@ -15,7 +15,9 @@ import click
 
 from receiver.cli import dumps
 from receiver.cli.columns import show
-from receiver.cli.dumps import NO_MATCH, human, plain
+from receiver.cli.dumps import NO_MATCH
+from receiver.cli.progress import progress_bar
+from receiver.cli.shown import human, plain
 from receiver.settings import Settings
 from receiver.spool.clock import iso
 
@@ -137,7 +139,7 @@ def _do(settings: Settings) -> tuple[Sequence[Choice], Sequence[Need]]:
                 catalogue.journal.append([event])
 
     bus.subscribe(tell)
-    with stores.catalogue_of(settings) as catalogue, dumps.progress_bar() as progress:
+    with stores.catalogue_of(settings) as catalogue, progress_bar() as progress:
         pruner = Pruner(settings, spool, catalogue, bus)
         planned = choices(spool, pruner.admission.policy, time.time(), pruner.admission.overruns())
         task = progress.add_task("prune", total=len(planned.drops), what="")

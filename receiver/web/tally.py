@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from receiver.catalogue.journal import Entry
-from receiver.dump.verdict import Verdict
+from receiver.dump.worth import Verdict
 from receiver.wire.families import Family
 
 BUCKETS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)  # seconds
