@@ -19,7 +19,9 @@ from sender.image.network import Network
 ETC = "/etc/kdump-net"
 LIB = "/usr/lib/kdump-net"
 KEY = f"{ETC}/key"
-LEAST_WAIT = 20  # seconds for udev to find what is there
+LEAST_WAIT = (
+    60  # seconds for udev to find what is there; a machine of many cards and disks takes half of them
+)
 
 
 @dataclass(frozen=True, slots=True)
