@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup serve test lint check demo bench soak e2e crash screenshots clean
+.PHONY: help setup serve test lint check demo bench soak e2e crash screenshots man clean
 
 help:
 	@echo 'make serve   install into .venv and run the receiver on its embedded defaults (port 2222, spool in ./var)'
@@ -11,7 +11,7 @@ help:
 	@echo 'make demo    receive a real dump from the system'"'"'s ssh, show the listing and the report, stop'
 	@echo 'make bench   side by side with the peers, in one run: JSON and a table'
 	@echo 'make soak    the long fault and load runs;  make e2e   real kernel crashes in QEMU'
-	@echo 'make screenshots   the pages as they look, into docs/screenshots/'
+	@echo 'make screenshots   the pages as they look, into docs/screenshots/;  make man   docs/man anew'
 	@echo 'make setup   only the .venv;  make lint   only the static checks;  make clean'
 
 $(BIN)/python:
@@ -74,6 +74,9 @@ test: $(VENV)/.test
 	./tests/packages.sh
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -m 'not slow'
+
+man: $(VENV)/.receiver
+	$(BIN)/python docs/man/make.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -195,6 +195,23 @@ def check(config: Path | None, socket: Path | None, as_json: bool, offline: bool
     sys.exit(0 if health["ok"] else 1)
 
 
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what makes a shell complete commands and options.
+
+    \b
+    bash  kdump-fence completion bash > /usr/share/bash-completion/completions/kdump-fence
+    zsh   kdump-fence completion zsh  > /usr/local/share/zsh/site-functions/_kdump-fence
+    fish  kdump-fence completion fish > /etc/fish/completions/kdump-fence.fish
+    """
+    from click.shell_completion import BashComplete, FishComplete, ZshComplete
+
+    made = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
+    click.echo(made(ctx.find_root().command, {}, "kdump-fence", "_KDUMP_FENCE_COMPLETE").source())
+
+
 def _client(config: Path | None, socket: Path | None) -> Client:
     if socket is None:
         settings: Settings = load(config, {})

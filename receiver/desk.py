@@ -7,7 +7,6 @@ hangs the supervisor starts another one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
 import time
@@ -16,9 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from receiver.catalogue.writer import JournalWriter
-from receiver.events import Bus, Subscriber
+from receiver.events import Bus, Subscriber, Trouble
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.tokens import Tokens
+from receiver.notify.run import run
 from receiver.settings import Settings
 from receiver.stores import open_catalogue, open_spool
 from receiver.vitals import Beat, Vitals
@@ -26,9 +26,12 @@ from receiver.web.access.logins import Logins
 from receiver.web.access.sessions import Sessions
 from receiver.web.app import application
 from receiver.web.desk import Desk
+from receiver.web.metrics import Metrics
 from receiver.web.serve import Http, tls_of
 
 BEAT_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 5.0  # after the notifier failed
+COUNT_SECONDS: Final = 30.0  # between two looks at the journal that nobody asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +72,20 @@ async def serve(place: Place, ready: Callable[[], None], beat: Callable[[], None
         ssh=place.ssh,
         loopback=place.loopback,
     )
-    http = Http(application(desk), tls_of(settings.web_tls_certificate, settings.web_tls_key))
+    metrics = await asyncio.to_thread(Metrics, desk)
+    http = Http(application(desk, metrics), tls_of(settings.web_tls_certificate, settings.web_tls_key))
     await http.listen(place.sockets)
     ready()
-    beating = loop.create_task(_beat(place.vitals, http, beat))
+    chores = [loop.create_task(_beat(place.vitals, http, beat)), loop.create_task(_count(metrics))]
+    chores.append(loop.create_task(_notify(desk)))
     try:
         await stop.wait()
     finally:
-        beating.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beating
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
         await http.close()
+        await asyncio.to_thread(metrics.keep_up)
         writer.close()
         catalogue.close()
 
@@ -90,3 +96,19 @@ async def _beat(vitals: Vitals, http: Http, beat: Callable[[], None]) -> None:
         pulse.beat(time.monotonic(), http.connections, 0)
         beat()
         await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _notify(desk: Desk) -> None:
+    """Tell those whom the settings name; what goes wrong there stops no page."""
+    while desk.settings.notify:
+        try:
+            await run(desk.settings, desk.catalogue, desk.spool, desk.bus.tell)
+        except Exception as error:
+            desk.bus.tell(Trouble("notify", repr(error)))
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _count(metrics: Metrics) -> None:
+    while True:
+        await asyncio.sleep(COUNT_SECONDS)
+        await asyncio.to_thread(metrics.keep_up)

@@ -29,7 +29,7 @@ def write_file(path: Path, content: bytes, *, sync: bool = True) -> None:
     try:
         with open(fd, "wb") as file:
             file.write(content)
-            _give_to_owner_of(path.parent, fd)
+            give_to_owner_of(path.parent, fd)
             if sync:
                 file.flush()
                 os.fsync(fd)
@@ -48,12 +48,12 @@ def make_directory(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            _give_to_owner_of(directory.parent, fd)
+            give_to_owner_of(directory.parent, fd)
         finally:
             os.close(fd)
 
 
-def _give_to_owner_of(parent: Path, fd: int) -> None:
+def give_to_owner_of(parent: Path, fd: int) -> None:
     """What root makes in a directory of the receiver's own user is that user's.
 
     Or `sudo kdump-receiver host add` would enrol keys that the server may not read.

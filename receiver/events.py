@@ -202,6 +202,7 @@ class UploadRefused(Event):
 
     name: ClassVar[str] = "upload.refused"
     level: ClassVar[int] = logging.WARNING
+    keep: ClassVar[Keep] = Keep.RATED
     host: str
     peer: str
     file: str

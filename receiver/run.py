@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from receiver import systemd
+from receiver import serving, systemd
 from receiver.events import Bus, Listening, Trouble
 from receiver.failure import Failure
 from receiver.hosts import hostkeys
@@ -141,11 +141,13 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     hostkeys.load(settings.state)
     authorities_of(settings)
     vitals = Vitals(settings.workers + 1)
+    sign = serving.Sign(settings.state)
 
     def ready() -> None:
         bus.tell(Listening(" ".join(addresses), web or ""))
-        told = {"event": "listening", "ssh": addresses[0]}
-        print(json.dumps(told if web is None else told | {"web": web}), flush=True)
+        told = {"ssh": addresses[0]} | ({} if web is None else {"web": web})
+        sign.tell(told)
+        print(json.dumps({"event": "listening"} | told), flush=True)
         systemd.notify("READY=1")
         if HostKeys(settings.state).is_empty():
             print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
@@ -179,7 +181,7 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
         bus.tell(Trouble("workers", f"{name} ended with status {status}; another one takes its place"))
 
     jobs = [Job(f"worker {number}", partial(work, number)) for number in range(settings.workers)]
-    if web_sockets:
+    if web_sockets or settings.notify:
         jobs.append(Job(DESK, attend, vital=False))
     try:
         if len(jobs) == 1:

@@ -35,9 +35,9 @@ from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
-from receiver.notify import run as notifier
 from receiver.pruner import Pruner
 from receiver.settings import Settings
+from receiver.spool.admission import ORPHAN_SECONDS
 from receiver.spool.clock import iso
 from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.ssh.door import Door
@@ -117,8 +117,6 @@ class Server:
         if self._first:
             chores.append(loop.create_task(self._recover(door, aftercare)))
             chores.append(loop.create_task(self._prune(door)))
-            told = notifier.run(self._settings, self._catalogue, self._spool, self._bus.tell)
-            chores.append(loop.create_task(told))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
@@ -207,8 +205,10 @@ class Server:
 
     async def _prune(self, door: Door) -> None:
         """Of several processes the first one looks, every now and then, what retention has to do."""
+        pause = min(self._settings.prune_seconds, ORPHAN_SECONDS)  # then what a dead server promised is void
         while True:
-            await asyncio.sleep(self._settings.prune_seconds)
+            await asyncio.sleep(pause)
+            pause = self._settings.prune_seconds
             try:
                 await door.off_loop(partial(self._pruner.run, self._ending.is_set))
             except Exception as error:

@@ -7,21 +7,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from receiver.catalogue.store import Catalogue
 from receiver.events import Event
 from receiver.failure import Failure
 from receiver.settings import Settings
-from receiver.spool import manifest, recovery, usage
-from receiver.spool.dumps import Spool
+from receiver.spool import behind, manifest
 from receiver.spool.manifest import RECEIVING, ManifestError
-from receiver.spool.recovery import Mended
-from receiver.spool.retention import Policy
-from receiver.spool.space import Limits
+
+if TYPE_CHECKING:
+    from receiver.spool.dumps import Spool
+    from receiver.spool.recovery import Mended
+    from receiver.spool.retention import Policy
+    from receiver.spool.space import Limits
 
 
 def open_spool(settings: Settings) -> Spool:
     """The spool of the settings, its directories made."""
+    from receiver.spool.dumps import Spool  # a listing that is not behind does without
+
     try:
         return Spool(settings.root, settings.state)
     except OSError as error:
@@ -32,6 +37,8 @@ def open_spool(settings: Settings) -> Spool:
 
 def limits_of(settings: Settings) -> Limits:
     """What the settings allow to be written."""
+    from receiver.spool.space import Limits
+
     return Limits(
         max_dump_bytes=settings.max_dump_bytes,
         keep_free=settings.keep_free,
@@ -44,6 +51,8 @@ def limits_of(settings: Settings) -> Limits:
 
 def policy_of(settings: Settings) -> Policy:
     """What the settings say of how long it stays."""
+    from receiver.spool.retention import Policy
+
     rules = settings.retention
     return Policy(
         core_seconds=rules.core_age,
@@ -66,25 +75,34 @@ def open_catalogue(settings: Settings) -> Catalogue:
 def catalogue_of(settings: Settings) -> Iterator[Catalogue]:
     """The catalogue for one command, brought up to the spool."""
     with contextlib.closing(open_catalogue(settings)) as catalogue:
-        catch_up(open_spool(settings), catalogue)
+        if behind.marked(settings.state):
+            catch_up(open_spool(settings), catalogue)
         yield catalogue
 
 
 def enlist(
-    spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False, announce: bool = True
+    spool: Spool,
+    catalogue: Catalogue,
+    directory: str,
+    *,
+    receiving: bool = False,
+    announce: bool = True,
+    reports: bool = True,
 ) -> list[Event]:
     """Bring one dump's row up to its manifest, as that is now: other processes may write it, too.
 
-    `receiving` says that its core is on its way; `announce`, that the journal tells what is new.
-    The events that it told.
+    `receiving` says that its core is on its way; `announce`, that the journal tells what is new,
+    `reports`, that a report that says something else is new. The events that it told.
     """
+    from receiver.spool import usage
+
     try:
         with spool.changing(directory) as path:
             dump = manifest.load(path)
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
             usage.enter(spool, dump)
-            told = catalogue.record(dump, announce=announce)
+            told = catalogue.record(dump, announce=announce, reports=reports)
             spool.caught_up(directory)
     except FileNotFoundError:  # an operator, or retention, took it away
         with spool.ledger.changing() as transaction:
@@ -115,11 +133,13 @@ def mend(
     A directory that cannot be mended is told to `trouble`, and the others are. An empty catalogue
     that is filled anew from an old spool announces none of its dumps, but those that nobody listed.
     """
+    from receiver.spool import recovery, usage  # it judges dumps, so it needs every reader of them
+
     recovery.sweep(spool, now)
     spool.ledger.mend()
     counted = {row.directory: row for row in spool.ledger.dumps()}
     known = catalogue.known()
-    lost, behind = not known, set(spool.behind())
+    lost, unlisted = not known, set(spool.behind())
     for directory in spool.directories():
         row = known.pop(directory.name, None)
         use = counted.pop(directory.name, None)
@@ -130,7 +150,7 @@ def mend(
             recovery.bind_names(spool, mended.dump)
             true = usage.row(directory, mended.dump)
             if every_row or row != recovery.document(mended.dump) or use != true:
-                new = not lost or directory.name in behind
+                new = not lost or directory.name in unlisted
                 enlist(spool, catalogue, directory.name, announce=new)
         except (OSError, ValueError, Failure) as error:
             trouble(directory, error)

@@ -74,6 +74,7 @@ def _verb(action: Callable[..., int]) -> Callable[..., None]:
             status = 77
         ctx.exit(status)
 
+    run.__doc__ = action.__doc__  # of which the help is made
     return run
 
 
@@ -146,6 +147,23 @@ def _unset(session: Session, name: str) -> int:
 def _import(session: Session, write: bool, file: str) -> int:
     """Read Debian's /etc/default/kdump-tools or SUSE's /etc/sysconfig/kdump."""
     return show.import_settings(session, file, write)
+
+
+@main.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def _completion(ctx: click.Context, shell: str) -> None:
+    """Print what makes a shell complete commands and options.
+
+    \b
+    bash  kdump completion bash > /usr/share/bash-completion/completions/kdump
+    zsh   kdump completion zsh  > /usr/local/share/zsh/site-functions/_kdump
+    fish  kdump completion fish > /etc/fish/completions/kdump.fish
+    """
+    from click.shell_completion import BashComplete, FishComplete, ZshComplete
+
+    made = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
+    click.echo(made(ctx.find_root().command, {}, "kdump", "_KDUMP_COMPLETE").source())
 
 
 @main.command("test")

@@ -24,6 +24,10 @@ need xz xz-utils
 need bzip2 bzip2
 need lz4 lz4
 need zstd zstd
+need zsh zsh
+need fish fish
+need man man-db
+need mandoc mandoc
 # PostgreSQL's programs lie beside the path, one directory a version.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 
@@ -66,7 +70,7 @@ if command -v apt-get >/dev/null 2>&1; then
 elif command -v dnf >/dev/null 2>&1; then
     # The same programs under Fedora's names; kdump-tools exists on Debian only, its tests say so.
     dnf install -y -q openssh-clients openssh-server lftp sshpass makedumpfile crash \
-        fence-agents-kdump iproute openssl libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd chromium
+        fence-agents-kdump iproute openssl libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd chromium zsh fish man-db mandoc
 else
     echo "no apt-get and no dnf here; install:$missing" >&2
     exit 1

@@ -13,8 +13,8 @@ from receiver.events import Event, GroupAppeared, Reported, UploadFinished
 from receiver.spool.manifest import Manifest, StoredFile
 
 
-def news(before: Manifest | None, dump: Manifest) -> Iterator[Event]:
-    """Each file that was stored, and the report when it says something else."""
+def news(before: Manifest | None, dump: Manifest, *, reports: bool = True) -> Iterator[Event]:
+    """Each file that was stored, and (with `reports`) the report when it says something else."""
     known = Counter(map(_identity, before.files if before else ()))
     for file in dump.files:
         identity = _identity(file)
@@ -22,7 +22,7 @@ def news(before: Manifest | None, dump: Manifest) -> Iterator[Event]:
         if known[identity] < 0:
             yield finished(dump, file)
     said = (before.crash_class, before.title, before.signature) if before else None
-    if dump.crash_class is not None and said != (dump.crash_class, dump.title, dump.signature):
+    if reports and dump.crash_class is not None and said != (dump.crash_class, dump.title, dump.signature):
         yield reported(dump)
 
 

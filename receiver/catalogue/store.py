@@ -45,6 +45,7 @@ class Query:
     signature: str | None = None  # may be cut short
     file: str | None = None  # some file has this name, in the client's words or in ours
     most: int | None = None
+    behind: tuple[str, str] | None = None  # only those that are listed behind the dump of this date and id
 
 
 class Catalogue:
@@ -105,11 +106,11 @@ class Catalogue:
         """What happened."""
         return Journal(self._engine)
 
-    def record(self, dump: Manifest, *, announce: bool = True) -> list[Event]:
+    def record(self, dump: Manifest, *, announce: bool = True, reports: bool = True) -> list[Event]:
         """Put in, or replace, one dump; with `announce`, and in the same transaction, what is new of it.
 
-        Hold the dump meanwhile: what is new is what the row did not know. The events that went
-        into the journal.
+        Hold the dump meanwhile: what is new is what the row did not know. Without `reports`, a
+        report that says something else is no news. The events that went into the journal.
         """
         same = sa.or_(dumps.c.id == dump.id, dumps.c.directory == dump.directory)
         with self._engine.begin() as connection:
@@ -119,7 +120,8 @@ class Catalogue:
                 sa.delete(dumps).where(dumps.c.directory == dump.directory, dumps.c.id != dump.id)
             )
             connection.execute(self._upsert(_row(dump)))
-            told = list(news(from_json(row) if row else None, dump)) if announce else []
+            before = from_json(row) if row else None
+            told = list(news(before, dump, reports=reports)) if announce else []
             if told:
                 journal.take_turn(connection)
                 if dump.signature and any(isinstance(event, Reported) for event in told):
@@ -148,6 +150,24 @@ class Catalogue:
         statement = _selected(query, *brief.columns(self._engine.dialect.name))
         with self._engine.connect() as connection:
             return [Brief(*row) for row in connection.execute(statement)]
+
+    def counts(self) -> dict[str, int]:
+        """How many dumps there are of each verdict."""
+        statement = sa.select(dumps.c.verdict, sa.func.count()).group_by(dumps.c.verdict)
+        with self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
+
+    def groups(self) -> int:
+        """How many groups of crashes there are."""
+        statement = sa.select(sa.func.count(sa.distinct(dumps.c.signature)))
+        with self._engine.connect() as connection:
+            return connection.execute(statement).scalar() or 0
+
+    def client_of(self, id: str) -> str | None:  # noqa: A002  # the table's word
+        """Which kdump sent the dump of this id."""
+        statement = sa.select(dumps.c.client).where(dumps.c.id == id)
+        with self._engine.connect() as connection:
+            return connection.execute(statement).scalar()
 
     def find_unfinished(self) -> Iterator[Manifest]:
         """The dumps that wait for a file's sha256, or for their report."""
@@ -194,6 +214,10 @@ def _selected(query: Query, *columns: Any) -> sa.Select[Any]:
         statement = statement.where(dumps.c.signature.startswith(query.signature, autoescape=True))
     if query.file is not None:
         statement = statement.where(dumps.c.manifest.contains(json.dumps(query.file), autoescape=True))
+    if query.behind is not None:
+        date, id_ = query.behind
+        older = sa.or_(dumps.c.date < date, sa.and_(dumps.c.date == date, dumps.c.id > id_))
+        statement = statement.where(older)
     if query.most is not None:
         statement = statement.limit(query.most)
     return statement

@@ -7,6 +7,7 @@ import sys
 import click
 
 from receiver.cli.main import group
+from receiver.cli.shown import plain_lines
 from receiver.failure import Failure
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
@@ -22,6 +23,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except Failure as failure:
-        print(f"kdump-receiver: {failure}", file=sys.stderr)
+        print(f"kdump-receiver: {plain_lines(str(failure))}", file=sys.stderr)
         sys.exit(failure.exit_code)
     sys.exit(status if isinstance(status, int) else 0)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.catalogue import when
-from receiver.catalogue.store import Query
-from receiver.dump.kind import sniff_untrusted
+from receiver.cli import columns, complete
+from receiver.cli.progress import progress_bar
+from receiver.cli.shown import human, local, plain
 from receiver.failure import Failure
-from receiver.spool import incoming
-from receiver.spool.disk import reader
-from receiver.spool.manifest import Manifest, StoredFile
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from receiver.spool.incoming import Incoming
+    from receiver.spool.manifest import Manifest, StoredFile
 
 NO_MATCH: Final = 1
 DAMAGED: Final = 2  # `verify` found a dump that is not whole
@@ -38,6 +36,8 @@ COLOURS: Final = {
 
 def since(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     """``2h``, ``3 days ago``, ``today``, ``2026-11-23`` or a whole time stamp: as the catalogue sorts it."""
+    from receiver.catalogue import when
+
     try:
         return None if text is None else when.since(text)
     except ValueError as error:
@@ -46,7 +46,7 @@ def since(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 @click.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
-@click.option("--host", help="Only this host's.")
+@click.option("--host", help="Only this host's.", shell_complete=complete.sender)
 @click.option(
     "--since", callback=since, metavar="TIME", help="Not older than: 2h, 3d, today, 2026-11-23T10:00."
 )
@@ -62,60 +62,52 @@ def list_dumps(
     most: int | None = None,
 ) -> int:
     """List the dumps, newest first. No match: exit status 1."""
+    from receiver.catalogue.store import Query
+    from receiver.spool import live
     from receiver.stores import catalogue_of
 
     settings = ctx.obj.settings
     query = Query(host=host, since=since, verdict=verdict, most=most)
     with catalogue_of(settings) as catalogue:
         found = list(catalogue.find(query))
+    coming = {}
+    if found:
+        notes = live.uploads(settings.root, time.time(), settings.silence_seconds)
+        coming = {note.dump: note for note in notes}
     if as_json:
-        click.echo(json.dumps([document(settings.root, dump) for dump in found]))
+        click.echo(json.dumps([document(settings.root, dump, coming.get(dump.id)) for dump in found]))
     elif found:
-        _table(settings.root, found)
+        _table([(dump, coming.get(dump.id)) for dump in found])
     else:
         click.echo("No dumps found.", err=True)
     return 0 if found else NO_MATCH
 
 
-def _table(root: Path, found: list[Manifest]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _table(found: list[tuple[Manifest, Incoming | None]]) -> None:
+    columns.show(
+        ("TIME", "HOST", "VERDICT", "KERNEL", "SIZE", "ID", "CRASH", "DIRECTORY"),
+        [_row(dump, coming) for dump, coming in found],
+        right={"SIZE"},
+        whole={"TIME", "HOST", "VERDICT", "SIZE", "ID"},
+        colours={"VERDICT": COLOURS},
+    )
 
-    console = Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (
-        ("TIME", "left"),
-        ("HOST", "left"),
-        ("VERDICT", "left"),
-        ("KERNEL", "left"),
-        ("SIZE", "right"),
-        ("ID", "left"),
-        ("CRASH", "left"),
-        ("DIRECTORY", "left"),
-    ):
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for dump in found:
-        verdict = dump.verdict
-        coming = _coming(root, dump)
-        if coming is not None:
-            verdict = "receiving"
-        shown = verdict if coming is None or coming.fraction is None else f"{verdict} {coming.fraction:.0%}"
-        shown += "".join(f", {mark}" for mark in _marks(dump))
-        table.add_row(
-            _local(dump.date),
-            escape(dump.host),
-            f"[{COLOURS.get(verdict, 'default')}]{shown}[/]",
-            escape(plain(dump.kernel_release or (coming and coming.kernel_release) or "-")),
-            human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
-            dump.id,
-            escape(plain(dump.title or "-")),
-            escape(plain(dump.directory)),
-        )
-    if console.is_terminal:
-        console.print(table)
-    else:
-        Console(width=1000).print(table)
+
+def _row(dump: Manifest, coming: Incoming | None) -> tuple[str, ...]:
+    verdict = str(dump.verdict)
+    if coming is not None:
+        verdict = "receiving" if coming.fraction is None else f"receiving {coming.fraction:.0%}"
+    verdict += "".join(f", {mark}" for mark in _marks(dump))
+    return (
+        local(dump.date),
+        dump.host,
+        verdict,
+        dump.kernel_release or (coming and coming.kernel_release) or "-",
+        human(sum(file.bytes for file in dump.files) + (coming.bytes if coming else 0)),
+        dump.id,
+        dump.title or "-",
+        dump.directory,
+    )
 
 
 def _marks(dump: Manifest) -> Iterator[str]:
@@ -126,7 +118,7 @@ def _marks(dump: Manifest) -> Iterator[str]:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_context
 def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # the user's word
@@ -136,22 +128,22 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
     if dump is None:
         return NO_MATCH
     if as_json:
-        click.echo(json.dumps(document(settings.root, dump)))
+        click.echo(json.dumps(document(settings.root, dump, _coming(settings.root, dump))))
         return 0
     for label, value in (
         ("ID", dump.id),
         ("Host", f"{dump.host} ({dump.how}, from {dump.peer})"),
-        ("Received", _local(dump.date)),
+        ("Received", local(dump.date)),
         ("Directory", str(settings.root / dump.directory)),
         ("Client", dump.client),
         ("Sent as", dump.requested),
         ("Verdict", f"{dump.verdict}: {dump.reason}"),
-        ("Pinned", dump.pinned and f"{_local(dump.pinned.at)} by {dump.pinned.by} {dump.pinned.note}"),
+        ("Pinned", dump.pinned and f"{local(dump.pinned.at)} by {dump.pinned.by} {dump.pinned.note}"),
         ("Crash", dump.title),
         ("Signature", dump.signature),
         ("Kernel", dump.kernel_release),
         ("Build ID", dump.build_id),
-        ("Crashed", dump.crash_time and _local(dump.crash_time)),
+        ("Crashed", dump.crash_time and local(dump.crash_time)),
         ("Machine", " ".join(filter(None, (dump.architecture, dump.nodename, dump.hardware)))),
     ):
         if value:
@@ -161,16 +153,16 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         click.echo(f"{'File':>12}: {plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
         click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
     for gone in dump.removed:
-        removed = f"removed {_local(gone.at)} by {gone.by}: {gone.why}"
+        removed = f"removed {local(gone.at)} by {gone.by}: {gone.why}"
         click.echo(f"{'Removed':>12}: {plain(gone.file.name)}  {human(gone.file.bytes)}  {plain(removed)}")
         click.echo(f"{'':>14}sha256 {gone.file.sha256 or 'never computed'}")
     for entry in dump.history:
-        click.echo(f"{'History':>12}: {_local(entry.at)}  {entry.what}  {plain(entry.detail)}")
+        click.echo(f"{'History':>12}: {local(entry.at)}  {entry.what}  {plain(entry.detail)}")
     return 0
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.option("--deep", is_flag=True, help="Decompress every page of the vmcore.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_context
@@ -204,7 +196,9 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
 
 
 def _verify(directory: Path, file: StoredFile, deep: bool, progress: Progress) -> dict[str, Any]:
+    from receiver.dump.kind import sniff_untrusted
     from receiver.dump.verdict import judge_untrusted
+    from receiver.spool.disk import reader
     from receiver.spool.store import digest
 
     task = progress.add_task("verify", total=None, what=file.name)
@@ -260,21 +254,13 @@ def _tell_trouble(path: Path, error: Exception) -> None:
     click.echo(plain(f"kdump-receiver: {path} is left as it is: {error}"), err=True)
 
 
-def progress_bar() -> Progress:
-    """A bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn
-
-    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[what]}", markup=False))
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-
-
 def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
     """The dump that `id` names; None, said on standard error, when there is none.
 
     Raises:
         Failure: several match.
     """
+    from receiver.catalogue.store import Query
     from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
@@ -288,11 +274,10 @@ def one(settings: Any, id: str) -> Manifest | None:  # noqa: A002
     return (exact or found)[0]
 
 
-def document(root: Path, dump: Manifest) -> dict[str, Any]:
+def document(root: Path, dump: Manifest, coming: Incoming | None) -> dict[str, Any]:
     """One dump as JSON shows it: the manifest, where it lies, and what is on its way."""
     shown = asdict(dump)
     shown["path"] = str(root / dump.directory)
-    coming = _coming(root, dump)
     if coming is not None:
         shown["verdict"] = "receiving"
         shown["receiving"] = asdict(coming)
@@ -301,28 +286,11 @@ def document(root: Path, dump: Manifest) -> dict[str, Any]:
     return shown
 
 
-def _coming(root: Path, dump: Manifest) -> incoming.Incoming | None:
+def _coming(root: Path, dump: Manifest) -> Incoming | None:
     """The upload that is being received into `dump` just now."""
+    from receiver.spool import incoming
+
     for path in incoming.growing(root / dump.directory):
         if incoming.is_live(path):
             return incoming.read(path)
     return None
-
-
-def human(size: int) -> str:
-    """Bytes for people, units of 1024."""
-    amount = float(size)
-    for unit in ("B", "K", "M", "G", "T"):
-        if amount < 1024 or unit == "T":
-            return f"{amount:.0f}{unit}" if unit == "B" or amount >= 10 else f"{amount:.1f}{unit}"
-        amount /= 1024
-    raise AssertionError
-
-
-def _local(stamp: str) -> str:
-    return dt.datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def plain(text: str) -> str:
-    """What clients named, without anything that a terminal obeys."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from receiver.cli import columns
-from receiver.cli.dumps import plain
+from receiver.cli.shown import plain
 from receiver.events import line
 from receiver.failure import Failure
 

@@ -9,17 +9,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.catalogue.brief import occurrences
-from receiver.catalogue.store import Query
-from receiver.cli import dumps
+from receiver.cli import complete, dumps
+from receiver.cli.progress import progress_bar
+from receiver.cli.shown import plain, plain_lines
 from receiver.failure import Failure
-from receiver.settings import Settings
-from receiver.triage import diff, report
-from receiver.triage.groups import Group, Occurrence, Repetition, groups, repetitions
+
+if TYPE_CHECKING:
+    from receiver.settings import Settings
+    from receiver.triage.groups import Group, Occurrence, Repetition
+    from receiver.triage.report import Report
 
 NO_MATCH: Final = 1
 BARS: Final = " ▁▂▃▄▅▆▇█"
@@ -32,6 +34,8 @@ class NoReport(Failure):
 
 
 def _all(settings: Settings, signature: str | None = None) -> list[Occurrence]:
+    from receiver.catalogue.brief import occurrences
+    from receiver.catalogue.store import Query
     from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
@@ -50,6 +54,8 @@ def list_groups(ctx: click.Context, by: str | None, as_json: bool) -> int:
     The trend shows the last eight weeks. --by host finds machines that crash again and again,
     whatever the reason (hardware); --by model, hardware models.
     """
+    from receiver.triage.groups import groups, repetitions
+
     crashes, now = _all(ctx.obj.settings), time.time()
     if by is not None:
         repeated = [one for one in repetitions(crashes, now) if one.view == by]
@@ -70,15 +76,17 @@ def _print(found: Sequence[Group] | Sequence[Repetition], as_json: bool, line: A
 
 
 def _group_line(group: Group) -> str:
+    from receiver.triage.report import SHORT
+
     return (
-        f"{group.signature[: report.SHORT]}  {group.count:>4}x  {_trend(group.trend)}  {group.course:<8} "
-        f"{len(group.hosts):>3} host(s)  last {_day(group.last_seen)}  {dumps.plain(group.title)}"
+        f"{group.signature[:SHORT]}  {group.count:>4}x  {_trend(group.trend)}  {group.course:<8} "
+        f"{len(group.hosts):>3} host(s)  last {_day(group.last_seen)}  {plain(group.title)}"
     )
 
 
 def _repetition_line(one: Repetition) -> str:
     return (
-        f"{one.count:>4}x  {dumps.plain(one.name):<32}  {len(one.hosts):>3} host(s)  "
+        f"{one.count:>4}x  {plain(one.name):<32}  {len(one.hosts):>3} host(s)  "
         f"{len(one.signatures):>3} kind(s)  {_day(one.first_seen)} to {_day(one.last_seen)}"
     )
 
@@ -93,11 +101,13 @@ def _day(seconds: float) -> str:
 
 
 @click.command(name="group")
-@click.argument("signature")
+@click.argument("signature", shell_complete=complete.group)
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_context
 def show_group(ctx: click.Context, signature: str, as_json: bool) -> int:
     """Show one group: its dumps, hosts and kernels. SIGNATURE may be cut short."""
+    from receiver.triage.groups import groups
+
     found = groups(_all(ctx.obj.settings, signature), time.time())
     if len(found) > 1:
         raise Failure(f"{signature}: {len(found)} groups begin so; say more of it")
@@ -120,16 +130,18 @@ def show_group(ctx: click.Context, signature: str, as_json: bool) -> int:
         ("Dumps", " ".join(group.dumps)),
     ):
         if value:
-            click.echo(f"{label:>12}: {dumps.plain(value)}")
+            click.echo(f"{label:>12}: {plain(value)}")
     return 0
 
 
 @click.command(name="diff")
-@click.argument("left")
-@click.argument("right")
+@click.argument("left", shell_complete=complete.dump)
+@click.argument("right", shell_complete=complete.dump)
 @click.pass_context
 def compare(ctx: click.Context, left: str, right: str) -> int:
     """Show what differs between the reports of two dumps."""
+    from receiver.triage import diff
+
     settings = ctx.obj.settings
     found = []
     for name in (left, right):
@@ -137,12 +149,13 @@ def compare(ctx: click.Context, left: str, right: str) -> int:
         if dump is None:
             return NO_MATCH
         found.append(_report(settings.root / dump.directory))
-    click.echo(diff.as_text(diff.diff(*found)), nl=False)
+    click.echo(plain_lines(diff.as_text(diff.diff(*found))), nl=False)
     return 0
 
 
-def _report(directory: Path) -> report.Report:
+def _report(directory: Path) -> Report:
     from receiver.reports import REPORT_JSON
+    from receiver.triage import report
 
     try:
         return report.from_json_untrusted((directory / REPORT_JSON).read_bytes())
@@ -161,18 +174,19 @@ def regroup(ctx: click.Context, as_json: bool) -> None:
     Nothing else ever moves a stored dump into another group.
     """
     from receiver import reports, stores
+    from receiver.catalogue.store import Query
     from receiver.spool.clock import iso
     from receiver.triage import overrides
 
     settings = ctx.obj.settings
     table = overrides.load(settings.overrides) if settings.overrides else overrides.NONE
     spool, moved, count = stores.open_spool(settings), 0, 0
-    with stores.catalogue_of(settings) as catalogue, dumps.progress_bar() as progress:
+    with stores.catalogue_of(settings) as catalogue, progress_bar() as progress:
         found = list(catalogue.find(Query()))
         task = progress.add_task("regroup", total=len(found), what="")
         for before in found:
             after = reports.write(spool, before.directory, iso(time.time()), table)
-            catalogue.record(after)
+            stores.enlist(spool, catalogue, before.directory, reports=False)
             count += 1
             moved += after.signature != before.signature
             progress.update(task, completed=count)

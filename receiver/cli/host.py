@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.cli import columns
+from receiver.cli import columns, complete
+from receiver.cli.shown import plain
 from receiver.failure import Failure
 from receiver.hosts.addresses import BadAddress, check_address
 from receiver.hosts.blocks import Block, check_blockable
@@ -130,7 +131,7 @@ def _read(source: str) -> str:
 
 
 @group.command(name="list")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.host)
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @click.pass_obj
 def list_hosts(context: Context, name: str | None, as_json: bool) -> int:
@@ -143,7 +144,7 @@ def list_hosts(context: Context, name: str | None, as_json: bool) -> int:
     # A host that comes with a certificate has no keys here, but may be blocked.
     found = [(hosts.get(each, Host(each, ())), blocks.get(each)) for each in sorted(hosts | blocks)]
     for damage in (damage for host in hosts.values() for damage in host.damaged):
-        click.echo(f"kdump-receiver: {damage}", err=True)
+        click.echo(plain(f"kdump-receiver: {damage}"), err=True)
     if as_json:
         click.echo(json.dumps([_document(host, block) for host, block in found]))
     elif rows := [row for host, block in found for row in _rows(host, block)]:
@@ -174,7 +175,7 @@ def _row(key: EnrolledKey, state: str) -> tuple[str, ...]:
 
 
 @group.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.host)
 @click.option("--key", metavar="FINGERPRINT|FILE.pub", help="Only this one of its keys.")
 @click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 @click.pass_obj
@@ -196,7 +197,7 @@ def remove(context: Context, name: str, key: str | None, as_json: bool) -> int:
 
 
 @group.command()
-@click.argument("name", callback=_blockable)
+@click.argument("name", callback=_blockable, shell_complete=complete.sender)
 @click.option("--note", default="", help="Why; for `host list` and the log.")
 @click.pass_obj
 def block(context: Context, name: str, note: str) -> None:
@@ -210,7 +211,7 @@ def block(context: Context, name: str, note: str) -> None:
 
 
 @group.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.blocked)
 @click.pass_obj
 def unblock(context: Context, name: str) -> int:
     """Let the blocked NAME in again. Not blocked: exit status 1."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from receiver import reports
-from receiver.cli import dumps
+from receiver.cli import complete, dumps
+from receiver.cli.progress import reading
+from receiver.cli.shown import plain, plain_lines
 from receiver.cli.triage import LogText, NoFile, NoLog, commands, text_file
+
+if TYPE_CHECKING:
+    from receiver.reports import Found
 
 
 def log_of(name: Path) -> LogText:
@@ -24,8 +29,10 @@ def log_of(name: Path) -> LogText:
     return LogText(found_in(name).data)
 
 
-def found_in(name: Path) -> reports.Found:
+def found_in(name: Path) -> Found:
     """As `log_of`, with where the log was found."""
+    from receiver import reports
+
     try:
         found = reports.log_in(name)
     except FileNotFoundError:
@@ -37,7 +44,9 @@ def found_in(name: Path) -> reports.Found:
     return found
 
 
-def _of_dump(name: str) -> reports.Found:
+def _of_dump(name: str) -> Found:
+    from receiver import reports
+
     settings = click.get_current_context().obj.settings
     stored = dumps.one(settings, name)
     if stored is None:
@@ -50,22 +59,17 @@ triage, explain = commands(log_of)
 
 
 @click.command()
-@click.argument("dump", metavar="FILE|ID")
+@click.argument("dump", metavar="FILE|ID", shell_complete=complete.dump_or_file)
 def log(dump: str) -> None:
     """Print the crashed kernel's log: of a vmcore, whole, truncated or flattened, or of a stored dump.
 
     Of a dump that is just being received, too, as far as its pages are in.
     """
-    found = found_in(Path(dump))
-    sys.stdout.buffer.write(_plain(found.data) if sys.stdout.isatty() else found.data)
+    with reading(Path(dump)):
+        found = found_in(Path(dump))
+    # A log says what the crashed machine liked it to say; a pipe gets it byte for byte.
+    shown = plain_lines(found.data.decode(errors="replace")).encode() if sys.stdout.isatty() else found.data
+    sys.stdout.buffer.write(shown)
     sys.stdout.flush()
     if found.why:
-        click.echo(f"({found.source}: not whole: {found.why})", err=True)
-
-
-def _plain(data: bytes) -> bytes:
-    """The log without what a terminal would obey: a log says what the crashed machine liked it to say."""
-    text = data.decode("utf-8", "replace")
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    ).encode()
+        click.echo(plain(f"({found.source}: not whole: {found.why})"), err=True)

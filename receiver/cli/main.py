@@ -10,9 +10,9 @@ from typing import Final
 import click
 
 from receiver.cli.context import Context
-from receiver.settings import load
 
-# Where each verb lives: only the one that is asked for is loaded, `list` shall answer at once.
+# Where each verb lives: only the one that is asked for is loaded, and what it needs when it runs:
+# `list` and `--help` shall answer at once.
 _VERBS: Final = {
     "list": "dumps:list_dumps",
     "info": "dumps:info",
@@ -25,15 +25,18 @@ _VERBS: Final = {
     "group": "groups:show_group",
     "diff": "groups:compare",
     "regroup": "groups:regroup",
+    "top": "top:top",
     "pin": "space:pin",
     "unpin": "space:unpin",
     "prune": "space:prune",
     "space": "space:space",
     "host": "host:group",
     "token": "token:group",
+    "login": "login:group",
     "config": "config:group",
     "events": "events:list_events",
     "notify": "events:notify_group",
+    "completion": "complete:completion",
 }
 
 
@@ -64,7 +67,7 @@ def group(ctx: click.Context, file: Path | None, root: Path | None) -> None:
     Without a verb: list the dumps.
     """
     os.umask(0o077)  # what we write is ours alone; dumps hold the memory of machines
-    ctx.obj = Context(load(file, root=root), file)
+    ctx.obj = Context(file, root)
     if ctx.invoked_subcommand is None:
         from receiver.cli.dumps import list_dumps
 
@@ -85,6 +88,4 @@ def serve(context: Context, listen: tuple[str, ...], web: str | None) -> int:
     """
     from receiver import run  # asyncssh and the rest take a while to load; `list` need not wait for them
 
-    root = click.get_current_context().find_root().params["root"]
-    settings = context.settings if web is None else load(context.file, root=root, web=web)
-    return run.serve(settings, listen)
+    return run.serve(context.settings_with(web=web), listen)

@@ -15,7 +15,9 @@ import click
 
 from receiver.cli import dumps
 from receiver.cli.columns import show
-from receiver.cli.dumps import NO_MATCH, human, plain
+from receiver.cli.dumps import NO_MATCH
+from receiver.cli.progress import progress_bar
+from receiver.cli.shown import human, plain
 from receiver.settings import Settings
 from receiver.spool.clock import iso
 
@@ -39,7 +41,8 @@ def space(ctx: click.Context, as_json: bool, most: int) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
-    use = f"{human(found.bytes)} of {found.dumps} dumps, {found.cores} with a core, {found.pinned} pinned"
+    count = _count(found.dumps, "dump")
+    use = f"{human(found.bytes)} of {count}, {found.cores} with a core, {found.pinned} pinned"
     for label, value in (
         ("Used", use if found.max_use is None else f"{use}; max_use is {human(found.max_use)}"),
         ("Promised", f"{human(found.reserved)} to uploads under way" if found.reserved else ""),
@@ -136,7 +139,7 @@ def _do(settings: Settings) -> tuple[Sequence[Choice], Sequence[Need]]:
                 catalogue.journal.append([event])
 
     bus.subscribe(tell)
-    with stores.catalogue_of(settings) as catalogue, dumps.progress_bar() as progress:
+    with stores.catalogue_of(settings) as catalogue, progress_bar() as progress:
         pruner = Pruner(settings, spool, catalogue, bus)
         planned = choices(spool, pruner.admission.policy, time.time(), pruner.admission.overruns())
         task = progress.add_task("prune", total=len(planned.drops), what="")
@@ -167,11 +170,15 @@ def _explain(choices: Sequence[Choice], lacking: Sequence[Need], *, dry_run: boo
     cores = sum(choice.act == "drop core" for choice in choices)
     whole = sum(choice.act == "drop dump" for choice in choices)
     freed = human(sum(choice.frees for choice in choices))
-    kept = f"; {len(choices) - cores - whole} dumps stay as they are" if dry_run else ""
+    kept = f"; {_count(len(choices) - cores - whole, 'dump')} as before" if dry_run else ""
     verb = "would give" if dry_run else "gave"
-    click.echo(f"{cores} cores and {whole} whole dumps {verb} {freed}{kept}.")
+    click.echo(f"{_count(cores, 'core')} and {_count(whole, 'whole dump')} {verb} {freed}{kept}.")
     for need in lacking:
         click.echo(f"kdump-receiver: {human(need.bytes)} too much: {need.why}", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _document(choice: Choice) -> dict[str, Any]:

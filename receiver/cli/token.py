@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.cli import columns
+from receiver.cli import columns, complete
 from receiver.cli.host import host_name
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _document(token: Token) -> dict[str, Any]:
 
 
 @group.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.token)
 @click.pass_obj
 def revoke(context: Context, id: str) -> int:  # noqa: A002  # the user's word
     """Make a token worthless. Keys that it enrolled stay; `host remove` takes them."""

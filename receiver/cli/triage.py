@@ -10,14 +10,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
+from receiver.cli import complete
+from receiver.cli.progress import reading
+from receiver.cli.shown import plain_lines
 from receiver.failure import Failure
-from receiver.triage import overrides, report
-from receiver.triage.answer import triage_untrusted
-from receiver.triage.log import MAX_BYTES
+
+if TYPE_CHECKING:
+    from receiver.triage.report import Report
 
 _BLOCK: Final = 1 << 20
 _DUMPS: Final = (b"KDUMP   ", b"DISKDUMP", b"makedumpfile", b"\x7fELF")
@@ -64,6 +67,8 @@ def text_file(path: Path) -> LogText:
 
 def _end(file: BinaryIO, name: str) -> LogText:
     """At least the last MAX_BYTES; lines before them are only counted."""
+    from receiver.triage.log import MAX_BYTES
+
     kept, dropped = bytearray(file.read(_BLOCK)), 0
     if kept.startswith(_DUMPS):
         raise NoLog(f"{name}: a dump, not a log; give the vmcore-dmesg.txt beside it")
@@ -80,12 +85,18 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
     table = click.option(
         "--overrides", "table", type=click.Path(path_type=Path), help="Table of overrides and merges (TOML)."
     )
-    argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+    argument = click.argument(
+        "file", type=click.Path(path_type=Path, allow_dash=True), shell_complete=complete.dump_or_file
+    )
 
-    def answer(file: Path, table: Path | None) -> report.Report:
+    def answer(file: Path, table: Path | None) -> Report:
+        from receiver.triage import overrides
+        from receiver.triage.answer import triage_untrusted
+
         known = overrides.load(table) if table else overrides.NONE
-        text = log_of(file)
-        return triage_untrusted(text.data, known, dropped=text.dropped)
+        with reading(file):
+            text = log_of(file)
+            return triage_untrusted(text.data, known, dropped=text.dropped)
 
     @click.command()
     @argument
@@ -96,17 +107,21 @@ def commands(log_of: LogProvider) -> tuple[click.Command, click.Command]:
 
         FILE is a kernel log, a vmcore of any kind, the ID of a stored dump, or - for a log on standard input.
         """
+        from receiver.triage import report
+
         told = answer(file, table)
         if as_json:
-            click.echo(json.dumps(report.as_json(told), indent=2, ensure_ascii=False))
+            click.echo(json.dumps(report.as_json(told), indent=2))
         else:
-            click.echo(report.as_text(told), nl=False)
+            click.echo(plain_lines(report.as_text(told)), nl=False)
 
     @click.command()
     @argument
     @table
     def explain(file: Path, table: Path | None) -> None:
         """Say how a crash came by its name: which lines, which rule, which functions were skipped and why."""
-        click.echo(report.explained(answer(file, table)), nl=False)
+        from receiver.triage import report
+
+        click.echo(plain_lines(report.explained(answer(file, table))), nl=False)
 
     return triage, explain

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from receiver.dump import bitmap, descriptors, diskdump, elf, facts
 from receiver.dump.deep import OnProgress
@@ -21,16 +20,7 @@ from receiver.dump.facts import Facts
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pread import Pread
-
-
-class Verdict(StrEnum):
-    """What a file is worth."""
-
-    COMPLETE = "complete"  # everything that it promises is in it
-    TRUNCATED = "truncated"  # it broke off: what is there is good, something is missing
-    DAMAGED = "damaged"  # it contradicts itself
-    UNKNOWN = "unknown"  # no dump format: nothing can be said
-
+from receiver.dump.worth import Verdict
 
 NO_FACTS = Facts()
 

@@ -13,16 +13,18 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import asyncssh
+from typing import TYPE_CHECKING, Any, Final
 
 from receiver.durable import locked, write_file
 from receiver.failure import Failure
 from receiver.hosts import records
-from receiver.hosts.certificates import Authorities
 from receiver.hosts.public_key import KeyRefused, PublicKey, parse_untrusted
 from receiver.hosts.records import Damaged, open_directory, unusable
+
+if TYPE_CHECKING:
+    import asyncssh
+
+    from receiver.hosts.certificates import Authorities
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ def _pins(path: Path) -> tuple[dict[str, str] | None, str | None]:
 
 
 def _load(path: Path, kind: Kind) -> asyncssh.SSHKey | None:
+    import asyncssh
+
     if not path.exists():
         if kind.make is None:
             return None

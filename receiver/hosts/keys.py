@@ -16,9 +16,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
-
-import asyncssh
+from typing import TYPE_CHECKING, Final
 
 from receiver.durable import locked, sync_directory
 from receiver.hosts.addresses import check_address, comes_from
@@ -27,6 +25,9 @@ from receiver.hosts.enrolled import Added, EnrolledKey, Host, entry, file_name, 
 from receiver.hosts.identity import UNKNOWN_PEER, BadName, Denied, Identity, check_host_name
 from receiver.hosts.public_key import KeyRefused, PublicKey, check_strength, parse_untrusted
 from receiver.hosts.records import Damaged, open_directory, unusable, write
+
+if TYPE_CHECKING:
+    import asyncssh
 
 KEYS_OF_HOST: Final = 32
 ADDRESSES_OF_KEY: Final = 256

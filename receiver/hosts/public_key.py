@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass, field
-from typing import Final
-
-import asyncssh
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from typing import TYPE_CHECKING, Final
 
 from receiver.failure import Failure
+
+if TYPE_CHECKING:
+    import asyncssh  # takes a while to load: `token list` and `host list` do without
 
 TYPES: Final = (
     "ssh-ed25519",
@@ -152,6 +152,8 @@ def decode_untrusted(blob: bytes) -> PublicKey:
         raise KeyRefused("a security key wants a finger, and nobody is there when a host crashes")
     if algorithm not in TYPES:
         raise KeyRefused(f"keys of type {printable(algorithm, 60)!r} are not taken, only {', '.join(TYPES)}")
+    import asyncssh
+
     try:
         key = asyncssh.import_public_key(f"{algorithm} {base64.b64encode(blob).decode()}")
         line = " ".join(key.export_public_key("openssh").decode().split()[:2])
@@ -193,6 +195,8 @@ def printable(text: str, most: int) -> str:
 
 
 def _bits(key: asyncssh.SSHKey) -> int:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     pyca = key.pyca_key
     if isinstance(pyca, RSAPublicKey):
         return pyca.key_size

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from receiver.dump.stream import DUMPS
-from receiver.dump.verdict import Verdict
+from receiver.dump.worth import Verdict
 from receiver.spool import manifest
 from receiver.spool.manifest import StoredFile
 

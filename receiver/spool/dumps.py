@@ -14,7 +14,7 @@ from typing import Any
 
 from receiver.dump.facts import Facts
 from receiver.durable import locked, make_directory, sync_directory
-from receiver.spool import manifest, usage
+from receiver.spool import behind, manifest, usage
 from receiver.spool.clock import iso
 from receiver.spool.ledger import Ledger
 from receiver.spool.manifest import Manifest, ManifestError
@@ -41,11 +41,10 @@ class Spool:
     def __init__(self, root: Path, state: Path) -> None:
         self.root = root
         self.state = state
-        self._behind = state / "behind"
         self.ledger = Ledger(state / "space.sqlite", lambda: usage.rows(self.directories()))
         make_directory(root)
         make_directory(state / "names")
-        make_directory(self._behind)
+        make_directory(behind.folder(state))
 
     def names(self, owner: str) -> Names:
         """The paths that `owner` knows."""
@@ -120,15 +119,15 @@ class Spool:
 
     def falls_behind(self, directory: str) -> None:
         """From now on the catalogue has not what lies in `directory`."""
-        (self._behind / directory).touch(mode=0o600)
+        behind.mark(self.state, directory)
 
     def behind(self) -> list[str]:
         """The directories whose manifest the catalogue may not have; few, or none."""
-        return sorted(path.name for path in self._behind.iterdir())
+        return behind.marked(self.state)
 
     def caught_up(self, directory: str) -> None:
         """The catalogue has the manifest as it is; call it while the dump is held."""
-        (self._behind / directory).unlink(missing_ok=True)
+        behind.unmark(self.state, directory)
 
     @contextmanager
     def changing(self, directory: str) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from receiver.dump.verdict import Verdict
+from receiver.dump.worth import Verdict
 from receiver.durable import write_file
 from receiver.failure import Failure
 

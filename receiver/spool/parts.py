@@ -15,7 +15,8 @@ from pathlib import Path
 from receiver.dump import diskdump
 from receiver.dump.malformed import Malformed
 from receiver.dump.pread import Pread
-from receiver.dump.verdict import Verdict, tiling_untrusted
+from receiver.dump.verdict import tiling_untrusted
+from receiver.dump.worth import Verdict
 from receiver.spool import attempts
 from receiver.spool.disk import reader
 from receiver.spool.manifest import Manifest, StoredFile

@@ -192,7 +192,8 @@ def _storms(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dump, str]]
 
 
 def _storm(policy: Policy) -> str:
-    return f"a storm: {policy.storm_cores} cores of its group came within {days(policy.storm_seconds)}"
+    count = f"{policy.storm_cores} core{'s' * (policy.storm_cores != 1)}"
+    return f"a storm: {count} of its group came within {days(policy.storm_seconds)}"
 
 
 def _crowded_groups(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dump, str]]:
@@ -205,7 +206,8 @@ def _crowded_groups(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dum
         stay = {dump.directory for dump in whole[: policy.cores_per_group]}
         for dump in between:
             if dump.directory not in stay:
-                what = f"beyond {policy.cores_per_group} complete ones" if dump.complete else "not complete"
+                most = policy.cores_per_group
+                what = f"beyond {most} complete one{'s' * (most != 1)}" if dump.complete else "not complete"
                 yield dump, f"{what}, and neither first nor last of its group"
 
 
@@ -224,7 +226,7 @@ def _crowded_hosts(cores: Sequence[Dump], policy: Policy) -> Iterable[tuple[Dump
     newer: dict[str, int] = defaultdict(int)
     for dump in reversed(cores):
         if newer[dump.host] >= policy.cores_per_host:
-            yield dump, f"{dump.host} has {policy.cores_per_host} newer ones{_unless(policy)}"
+            yield dump, f"{dump.host} has {newer[dump.host]} newer{_unless(policy)}"
         newer[dump.host] += 1
 
 

@@ -13,7 +13,8 @@ from typing import Final
 from receiver.dump.facts import Facts
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import DUMPS
-from receiver.dump.verdict import Judgement, Verdict, judge_untrusted
+from receiver.dump.verdict import Judgement, judge_untrusted
+from receiver.dump.worth import Verdict
 from receiver.spool import attempts, incoming, manifest, parts
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool, with_facts

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from receiver.dump.verdict import Verdict
+from receiver.dump.worth import Verdict
 from receiver.spool import incoming, manifest
 from receiver.spool.ledger import Ledger
 from receiver.spool.manifest import Manifest, ManifestError, StoredFile

@@ -44,8 +44,8 @@ class Incoming:
         self._held = 0
         self.position = 0
 
-    async def begin(self, version: int) -> None:
-        """Start to receive by SFTP's `version`. Raises OSError."""
+    async def begin(self, version: int, size: int) -> None:
+        """Start to receive by SFTP's `version`; 0 where the client did not say the size. Raises OSError."""
         heard = (self._files.banner, SftpFile(self._path, version))
         self._reception = await Reception.begin(
             self._files.door,
@@ -54,6 +54,7 @@ class Incoming:
             "sftp",
             pause=self._flowing.clear,
             resume=self._flowing.set,
+            expected_bytes=size,
         )
 
     async def write(self, offset: int, data: bytes) -> int:
@@ -135,21 +136,22 @@ class Files(asyncssh.SFTPServer):
 
     async def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
         writing = pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND)
-        return await self._open(path, version=3, writing=bool(writing))
+        return await self._open(path, version=3, writing=bool(writing), size=attrs.size or 0)
 
     async def open56(self, path: bytes, desired_access: int, flags: int, attrs: asyncssh.SFTPAttrs) -> object:
         writing = desired_access & (asyncssh.ACE4_WRITE_DATA | asyncssh.ACE4_APPEND_DATA)
-        return await self._open(path, version=6, writing=bool(writing))
+        size = attrs.size or attrs.alloc_size or 0
+        return await self._open(path, version=6, writing=bool(writing), size=size)
 
-    async def _open(self, raw: bytes, *, version: int, writing: bool) -> object:
+    async def _open(self, raw: bytes, *, version: int, writing: bool, size: int) -> object:
         path = self._path(raw, "open")
         if self._opened >= OPEN_FILES:
             _fail(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
-        opened = await self._file(path, version=version, writing=writing)
+        opened = await self._file(path, version=version, writing=writing, size=size)
         self._opened += 1
         return opened
 
-    async def _file(self, path: ClientPath, *, version: int, writing: bool) -> object:
+    async def _file(self, path: ClientPath, *, version: int, writing: bool, size: int) -> object:
         if self.identity.how == "token":
             if path.parts[-2:] != AUTHORIZED_KEYS:
                 self._refuse("open", path, "a token only enrols a key; log in with that key to send dumps")
@@ -157,7 +159,7 @@ class Files(asyncssh.SFTPServer):
         if writing:
             incoming = Incoming(self, path)
             try:
-                await incoming.begin(version)
+                await incoming.begin(version, size)
             except OSError as error:
                 _fail(error)
             return incoming

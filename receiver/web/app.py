@@ -12,6 +12,7 @@ from receiver.web.access import login
 from receiver.web.access.guard import Guard
 from receiver.web.api import routes as api
 from receiver.web.desk import Desk
+from receiver.web.metrics import Metrics
 from receiver.web.pages import routes as pages
 
 
@@ -20,11 +21,12 @@ def routes() -> list[BaseRoute]:
     return [*api.routes(), *login.routes, *pages.routes]
 
 
-def application(desk: Desk) -> ASGIApp:
+def application(desk: Desk, metrics: Metrics) -> ASGIApp:
     """All of it over `desk`."""
     inside = Starlette(
         routes=routes(),
         exception_handlers={HTTPException: problem.refused, 500: problem.broken},
     )
     inside.state.desk = desk
+    inside.state.metrics = metrics
     return Guard(inside, desk)

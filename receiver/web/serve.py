@@ -56,6 +56,14 @@ def tls_of(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     return context
 
 
+class Connection(TCPServer):
+    """Hypercorn's, but for its end: an idle timer must not keep a connection that the client has closed."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
 class Http:
     """The web's listeners and connections."""
 
@@ -110,8 +118,8 @@ class Http:
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-            loop = asyncio.get_running_loop()
-            await TCPServer(self._app, loop, self._config, self._context, ConnectionState({}), reader, writer)
+            loop, state = asyncio.get_running_loop(), ConnectionState({})
+            await Connection(self._app, loop, self._config, self._context, state, reader, writer)
         except asyncio.CancelledError:
             pass  # the end; the callback of a stream server must not raise
         except Exception:

@@ -29,7 +29,8 @@ from receiver.dump.facts import facts_untrusted
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.pread import Pread, of_bytes
 from receiver.dump.printk import log_untrusted
-from receiver.dump.verdict import Verdict, judge_untrusted
+from receiver.dump.verdict import judge_untrusted
+from receiver.dump.worth import Verdict
 from tests.builders import flattened
 from tests.builders.kdump import Compression, Kdump
 

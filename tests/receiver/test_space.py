@@ -248,7 +248,7 @@ def test_a_storm_keeps_the_first_cores_and_every_log(tmp_path: Path) -> None:
         found = by_directory(receiver)
         assert len({dump["signature"] for dump in found.values()}) == 1
         assert all((receiver.root / name / "report.txt").exists() for name in found)
-        assert "a storm: 1 cores of its group came within 1 hour" in found["h-2"]["removed"][0]["why"]
+        assert "a storm: 1 core of its group came within 1 hour" in found["h-2"]["removed"][0]["why"]
         assert "a storm" in log_lines(receiver, "upload.refused")[0]
         assert "a storm" in log_lines(receiver, "dump.pruned")[0]
 
@@ -271,7 +271,7 @@ def test_the_server_prunes_by_itself_and_prune_says_why(tmp_path: Path) -> None:
             ("keep", "the"),
         ]
         shown = receiver.cli("prune", "--dry-run").stdout
-        assert "1 cores and 0 whole dumps would give 1.0M; 3 dumps stay as they are." in shown
+        assert "1 core and 0 whole dumps would give 1.0M; 3 dumps as before." in shown
         assert cores(receiver) == {"h-1", "h-2", "h-3", "h-4"}
         receiver.stop()
         receiver.start()
@@ -282,5 +282,5 @@ def test_the_server_prunes_by_itself_and_prune_says_why(tmp_path: Path) -> None:
         assert "directory=h-2 what=core" in line
         receiver.cli("unpin", "h-1")
         done = receiver.cli("prune")
-        assert "1 cores and 0 whole dumps gave 1.0M." in done.stdout or cores(receiver) == {"h-3", "h-4"}
+        assert "1 core and 0 whole dumps gave 1.0M." in done.stdout or cores(receiver) == {"h-3", "h-4"}
         assert cores(receiver) == {"h-3", "h-4"}

@@ -56,9 +56,7 @@ def owner(client: Address, server: Address) -> int | None:
     )
     header = _HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0)
     try:
-        with socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG
-        ) as sock:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
             sock.sendto(header + request, (0, 0))
             answer = sock.recv(8192, socket.MSG_DONTWAIT)  # the kernel answers within the call
         _, kind, *_ = _HEADER.unpack_from(answer)

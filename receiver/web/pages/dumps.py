@@ -8,11 +8,12 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from receiver.catalogue import when
 from receiver.catalogue.store import Query
-from receiver.spool.manifest import as_json
+from receiver.spool.manifest import OURS, as_json
+from receiver.web import download
 from receiver.web.pages.form import form
 from receiver.web.pages.render import HEADERS, fragment, page, segment
 from receiver.web.pages.shelf import DumpOnDisk
@@ -25,8 +26,6 @@ LISTED: Final = 50
 LISTED_MAX: Final = 1000
 WORD_MAX: Final = 200  # characters of a filter
 LINE_MAX: Final = 1 << 31
-# What we put beside the files of the client.
-OFFERED: Final = frozenset({"log.txt", "report.txt", "report.json", "analysis.json", "manifest.json"})
 
 
 async def show_list(request: Request) -> Response:
@@ -120,17 +119,17 @@ async def manifest(request: Request) -> Response:
     return Response(as_json(found.dump), media_type="application/json", headers=HEADERS)
 
 
-async def download(request: Request) -> Response:
+async def file(request: Request) -> Response:
     """``GET /dumps/ID/files/NAME``: the file as it lies there; Range is understood."""
     found = await _found(request)
     name = request.path_params["name"]
-    if not any(file.name == name for file in found.dump.files) and name not in OFFERED:
+    stored = next((one for one in found.dump.files if one.name == name), None)
+    if stored is None and name not in OURS:
         raise HTTPException(404, f"This dump has no file {name!r}.")
     path = state_of(request).desk.settings.root / found.dump.directory / name
-    if path.is_symlink() or not path.is_file():
-        raise HTTPException(404, f"{name!r} is not on the disk any more.")
     filename = f"{found.dump.host}-{found.dump.id}-{name}"
-    return FileResponse(path, media_type="application/octet-stream", filename=filename, headers=HEADERS)
+    digest = stored.sha256 if stored else None
+    return await run_in_threadpool(lambda: download.answer(request, path, filename, digest))
 
 
 def _window(found: DumpOnDisk, query: str, hit: str, at: str) -> Window | None:

@@ -133,7 +133,7 @@ def _outside(name: str | None) -> str:
 
 def _port(state: State) -> int:
     """Where clients come in: 22 if that is among the addresses, else the first one's."""
-    listening = getattr(state.desk, "ssh", None) or state.desk.settings.listen
+    listening = state.desk.ssh or state.desk.settings.listen
     ports = [int(address.rpartition(":")[2]) for address in listening]
     return SSH_PORT if SSH_PORT in ports or not ports else ports[0]
 

@@ -36,7 +36,7 @@ routes: list[BaseRoute] = [
     Route("/dumps/{id}/pin", dumps.pin, methods=["POST"]),
     Route("/dumps/{id}/unpin", dumps.unpin, methods=["POST"]),
     Route("/dumps/{id}/manifest.json", dumps.manifest),
-    Route("/dumps/{id}/files/{name}", dumps.download),
+    Route("/dumps/{id}/files/{name}", dumps.file),
     Route("/groups", groups.show_list),
     Route("/groups/{signature}", groups.show),
     Route("/hosts", hosts.show_list),

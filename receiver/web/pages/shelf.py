@@ -11,25 +11,21 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from receiver import reports, stores
 from receiver.catalogue.brief import Brief, occurrences
-from receiver.catalogue.journal import Journal
-from receiver.catalogue.store import Catalogue, Query
+from receiver.catalogue.store import Query
 from receiver.hosts.contacts import Contacts
-from receiver.hosts.keys import HostKeys
-from receiver.hosts.tokens import Tokens
-from receiver.settings import Settings
 from receiver.spool import incoming, pins
 from receiver.spool.clock import iso
-from receiver.spool.dumps import Spool
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import RECEIVING, Manifest
 from receiver.spool.summary import summary
 from receiver.spool.view import STATUS, STATUS_MAX
 from receiver.triage import report
 from receiver.triage.report import Report
+from receiver.web.desk import Desk
 from receiver.web.views import crashes
 from receiver.web.views.crashes import GroupRow
 from receiver.web.views.fence import Fence
@@ -45,23 +41,6 @@ GOING_MOST: Final = 10  # cores that go next, which are shown
 PRUNED_MOST: Final = 20_000  # events of the journal, for the plot of space over time
 
 T = TypeVar("T")
-
-
-class Desk(Protocol):
-    """What the desk process hands to every part of the web."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def spool(self) -> Spool: ...
-    @property
-    def catalogue(self) -> Catalogue: ...
-    @property
-    def journal(self) -> Journal: ...
-    @property
-    def keys(self) -> HostKeys: ...
-    @property
-    def tokens(self) -> Tokens: ...
 
 
 @dataclass(frozen=True, slots=True)

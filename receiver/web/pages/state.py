@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from receiver.web.desk import Desk
 from receiver.web.pages.fences import FenceClient
 from receiver.web.pages.pulse import Pulse
-from receiver.web.pages.shelf import Desk, Shelf
+from receiver.web.pages.shelf import Shelf
 
 
 @dataclass

@@ -163,6 +163,16 @@ def test_two_dumps_of_a_new_group_at_once_make_one_new_group(catalogue: Catalogu
     assert sorted(names(catalogue.journal)) == ["dump.reported"] * 6 + ["group.new"]
 
 
+def test_regrouping_ten_thousand_dumps_is_no_news(catalogue: Catalogue, tmp_path: Path) -> None:
+    """New rules for old logs; a file that came meanwhile is told of all the same."""
+    spool = uploads.spool_in(tmp_path)
+    host = uploads.Host(spool)
+    sent = host.send("/c/d/vmcore", b"hello\n").dump
+    spool.write(replace(sent, crash_class="panic", title="t", signature="a" * 32))
+    enlist(spool, catalogue, sent.directory, reports=False)
+    assert names(catalogue.journal) == ["upload.finished"]
+
+
 def test_a_kill_between_manifest_and_journal_loses_no_event(catalogue: Catalogue, tmp_path: Path) -> None:
     """The dump is marked as not listed: whoever lists it next tells of it, once."""
     spool = uploads.spool_in(tmp_path)

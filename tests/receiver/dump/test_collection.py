@@ -12,7 +12,8 @@ from receiver.dump import inplace
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.pread import of_bytes
 from receiver.dump.printk import log_untrusted
-from receiver.dump.verdict import Verdict, judge_untrusted
+from receiver.dump.verdict import judge_untrusted
+from receiver.dump.worth import Verdict
 from tests.builders import flattened
 
 pytestmark = pytest.mark.shared

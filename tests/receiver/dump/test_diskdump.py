@@ -11,7 +11,8 @@ from receiver.dump.facts import facts_untrusted
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pread import of_bytes
-from receiver.dump.verdict import Verdict, judge_untrusted
+from receiver.dump.verdict import judge_untrusted
+from receiver.dump.worth import Verdict
 from tests.builders.kdump import Kdump, Order
 
 PAGES = {pfn: bytes([pfn % 251, 1]) * 2048 for pfn in (3, 4, 9, 200, 1023)}

@@ -9,7 +9,8 @@ from receiver.dump.facts import facts_untrusted
 from receiver.dump.kind import Kind
 from receiver.dump.malformed import Malformed
 from receiver.dump.pread import of_bytes
-from receiver.dump.verdict import Verdict, judge_untrusted
+from receiver.dump.verdict import judge_untrusted
+from receiver.dump.worth import Verdict
 from tests.builders import flattened
 from tests.builders.elf_core import PT_NULL, ElfCore, Load
 from tests.builders.kdump import Order

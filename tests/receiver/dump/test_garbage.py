@@ -18,7 +18,8 @@ from receiver.dump.malformed import Malformed
 from receiver.dump.pread import Pread
 from receiver.dump.printk import log_of_parts_untrusted, log_untrusted
 from receiver.dump.progress import Progress
-from receiver.dump.verdict import Verdict, judge_untrusted
+from receiver.dump.verdict import judge_untrusted
+from receiver.dump.worth import Verdict
 from tests.builders import flattened
 from tests.builders.kdump import Order
 from tests.builders.machine import Machine, Message

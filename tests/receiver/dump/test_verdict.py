@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from receiver.dump import diskdump
 from receiver.dump.kind import Kind
 from receiver.dump.pread import of_bytes
-from receiver.dump.verdict import Judgement, Verdict, judge_set, judge_untrusted
+from receiver.dump.verdict import Judgement, judge_set, judge_untrusted
+from receiver.dump.worth import Verdict
 from tests.builders import flattened
 from tests.builders.kdump import INCOMPLETE, Compression, Kdump
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import hmac
 import json
 import signal
@@ -14,6 +13,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +281,7 @@ async def test_a_program_that_takes_too_long_is_killed_with_all_it_started(rig: 
         await send_sample(program("/bin/sh", "-c", script, seconds=0.5), time.time())
     assert time.monotonic() - begun < 10
     for pid in map(int, pids.read_text().split()):
-        await eventually(functools.partial(lambda pid: not runs(pid), pid))
+        await eventually(partial(ended, pid))
     async with open_target(program("/bin/true")):
         await send_sample(program("/bin/true"), time.time())
     with pytest.raises(Failed, match="exit status 3: no luck"):
@@ -290,11 +290,11 @@ async def test_a_program_that_takes_too_long_is_killed_with_all_it_started(rig: 
         await send_sample(program("/nowhere"), time.time())
 
 
-def runs(pid: int) -> bool:
+def ended(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
-        return False
+        return True
 
 
 def apprise(*urls: str, **keys: Any) -> Apprise:

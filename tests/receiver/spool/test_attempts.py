@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.dump.verdict import Verdict
+from receiver.dump.worth import Verdict
 from receiver.spool import attempts
 from receiver.spool.manifest import OURS, load
 from receiver.wire.paths import parse_untrusted

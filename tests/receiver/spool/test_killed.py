@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from receiver.catalogue.store import Catalogue, Query
-from receiver.dump.verdict import Verdict
+from receiver.dump.worth import Verdict
 from receiver.spool import hashing, manifest
 from receiver.spool.dumps import Spool
 from receiver.stores import catch_up, enlist, mend

@@ -198,9 +198,9 @@ def test_the_reasons_say_which_rule_and_which_numbers() -> None:
     assert said["d3"] == "keep: pinned"
     assert said["d199"] == "keep: the last of its group"
     said = reasons(plan(cores(5), Policy(cores_per_group=1), NOW))
-    assert said["d2"] == "drop core: beyond 1 complete ones, and neither first nor last of its group"
+    assert said["d2"] == "drop core: beyond 1 complete one, and neither first nor last of its group"
     said = reasons(plan(cores(5, group=None), Policy(cores_per_host=2), NOW))
-    assert said["d2"].startswith("drop core: web01 has 2 newer ones")
+    assert said["d2"].startswith("drop core: web01 has 2 newer")
     said = reasons(plan(cores(5, group=None), Policy(), NOW, [Need(150, "max_use is 150 over")]))
     assert said["d1"] == "drop core: the oldest that may go, and max_use is 150 over"
     assert said["d2"] == "keep: no rule drops it"

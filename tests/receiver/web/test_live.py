@@ -13,11 +13,8 @@ from playwright.sync_api import Browser, expect
 
 from tests.rig.browser import visit
 from tests.rig.newcomer import typed
-from tests.rig.opened import Opened
-from tests.rig.pages import application
 from tests.rig.receiver import Client, Receiver
 from tests.rig.sample import digest
-from tests.rig.served import Served
 
 BLOCK = 32 << 10
 PACE = 1 << 20  # bytes a second
@@ -26,17 +23,16 @@ DIRECTORY = "/var/crash/10.0.0.7-2026-11-23-03:48:02"
 
 @pytest.fixture(scope="module")
 def collector(place: Path) -> Iterator[Receiver]:
-    with Receiver(place) as running:
+    """A real `kdump-receiver serve`."""
+    with Receiver(place, web="127.0.0.1:0") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def url(collector: Receiver) -> Iterator[str]:
+def url(collector: Receiver) -> str:
     """Where its page is."""
-    desk = Opened(collector)
-    with Served(application(desk)) as served:
-        yield served.url
-    desk.catalogue.close()
+    found: str = collector.ready["web"]
+    return found
 
 
 class Crash:

@@ -18,12 +18,11 @@ from starlette.routing import Route
 from receiver.events import Pruned, UploadFinished
 from receiver.settings import Settings
 from receiver.spool.manifest import load
+from receiver.web.pages import overview
 from receiver.web.pages.fences import FenceClient
 from tests.builders.collection import Collection
-from tests.rig.pages import Viewer, application
+from tests.rig.pages import COOKIE, Person, application, logged_in
 from tests.rig.served import Served
-
-CSRF = Viewer().csrf
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +36,23 @@ def made(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Colle
     collection.close()
 
 
+@pytest.fixture(scope="module")
+def anna(made: Collection) -> Person:
+    """An operator."""
+    return logged_in(made, "operator")
+
+
+def opened(made: Collection, person: Person) -> httpx.AsyncClient:
+    """The web as `person` has it."""
+    transport = httpx.ASGITransport(application(made, loopback=False), raise_app_exceptions=False)
+    cookies = {COOKIE: person.cookie}
+    return httpx.AsyncClient(transport=transport, base_url="http://collector.example", cookies=cookies)
+
+
 @pytest_asyncio.fixture
-async def client(made: Collection) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(application(made), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://collector.example") as opened:
-        yield opened
+async def client(made: Collection, anna: Person) -> AsyncIterator[httpx.AsyncClient]:
+    async with opened(made, anna) as web:
+        yield web
 
 
 def ids(answer: httpx.Response) -> list[str]:
@@ -90,7 +101,7 @@ async def test_a_download_is_the_file_and_goes_on_where_it_broke_off(
     path = next(made.spool.root.glob("db2-*")) / "vmcore"
     whole = await client.get(f"/dumps/{dump}/files/vmcore")
     assert whole.content == path.read_bytes()
-    assert whole.headers["content-disposition"] == f'attachment; filename="db2-{dump}-vmcore"'
+    assert whole.headers["content-disposition"] == f"attachment; filename*=UTF-8''db2-{dump}-vmcore"
     assert whole.headers["x-content-type-options"] == "nosniff"
     rest = await client.get(f"/dumps/{dump}/files/vmcore", headers={"range": "bytes=4000000-"})
     assert (rest.status_code, rest.content) == (206, whole.content[4_000_000:])
@@ -125,52 +136,52 @@ async def test_a_link_in_a_dumps_directory_is_not_followed(
 
 
 async def test_a_token_is_made_by_an_operator_from_our_own_form_only(
-    client: httpx.AsyncClient, made: Collection
+    client: httpx.AsyncClient, made: Collection, anna: Person
 ) -> None:
     """A forged form, a viewer, a name that is none: refused, and no token is there."""
     before = len(made.tokens.all())
     forged = await client.post("/hosts/web09/tokens", data={"expires": "1d"})
     assert forged.status_code == 403
-    strange = await client.post("/hosts/web09%20;reboot/tokens", data={"csrf": CSRF})
+    strange = await client.post("/hosts/web09%20;reboot/tokens", data={"csrf": anna.csrf})
     assert strange.status_code == 404
-    for_ever = await client.post("/hosts/web09/tokens", data={"csrf": CSRF, "expires": "99y"})
+    for_ever = await client.post("/hosts/web09/tokens", data={"csrf": anna.csrf, "expires": "99y"})
     assert for_ever.status_code == 400
-    long = await client.post("/hosts/web09/tokens", content=b"csrf=" + b"x" * 20_000)
-    assert long.status_code == 413
-    viewer = httpx.ASGITransport(application(made, Viewer("guest", "viewer")))
-    async with httpx.AsyncClient(transport=viewer, base_url="http://collector.example") as guest:
-        assert (await guest.post("/hosts/web09/tokens", data={"csrf": CSRF})).status_code == 403
+    bert = logged_in(made, "viewer", "bert")
+    async with opened(made, bert) as guest:
+        assert (await guest.post("/hosts/web09/tokens", data={"csrf": bert.csrf})).status_code == 403
     assert len(made.tokens.all()) == before
-    good = await client.post("/hosts/web09/tokens", data={"csrf": CSRF, "expires": "1h"})
+    good = await client.post("/hosts/web09/tokens", data={"csrf": anna.csrf, "expires": "1h"})
     assert good.status_code == 200
     (token,) = [token for token in made.tokens.all() if token.host == "web09"]
     assert token.uses == 1
     assert token.id in good.text
 
 
-async def test_a_token_is_revoked_from_its_hosts_page(client: httpx.AsyncClient, made: Collection) -> None:
+async def test_a_token_is_revoked_from_its_hosts_page(
+    client: httpx.AsyncClient, made: Collection, anna: Person
+) -> None:
     """And the page says so."""
-    await client.post("/hosts/web10/tokens", data={"csrf": CSRF})
+    await client.post("/hosts/web10/tokens", data={"csrf": anna.csrf})
     (token,) = [token for token in made.tokens.all() if token.host == "web10"]
-    answer = await client.post(f"/hosts/web10/tokens/{token.id}/revoke", data={"csrf": CSRF})
+    answer = await client.post(f"/hosts/web10/tokens/{token.id}/revoke", data={"csrf": anna.csrf})
     assert answer.status_code == 303
     assert [token for token in made.tokens.all() if token.host == "web10"] == []
 
 
 async def test_a_dump_is_pinned_and_unpinned_with_a_word_why(
-    client: httpx.AsyncClient, made: Collection
+    client: httpx.AsyncClient, made: Collection, anna: Person
 ) -> None:
     """By name; the manifest and the audit trail have it, and a forged form changes nothing."""
     (dump,) = ids(await client.get("/dumps?host=db2"))
     assert (await client.post(f"/dumps/{dump}/pin", data={"note": "x"})).status_code == 403
-    answer = await client.post(f"/dumps/{dump}/pin", data={"csrf": CSRF, "note": "ticket <4711>"})
+    answer = await client.post(f"/dumps/{dump}/pin", data={"csrf": anna.csrf, "note": "ticket <4711>"})
     assert answer.status_code == 303
     page = (await client.get(answer.headers["location"])).text
     assert "Pinned</strong> by anna" in page
     assert "ticket &lt;4711&gt;" in page
     (directory,) = made.spool.root.glob("db2-*")
     assert load(directory).pinned is not None
-    await client.post(f"/dumps/{dump}/unpin", data={"csrf": CSRF})
+    await client.post(f"/dumps/{dump}/unpin", data={"csrf": anna.csrf})
     assert load(directory).pinned is None
     assert [entry.what for entry in load(directory).history][-2:] == ["pinned", "unpinned"]
 
@@ -208,33 +219,57 @@ async def test_nothing_of_a_page_is_kept_by_caches_and_assets_are(client: httpx.
     assert (await client.get("/static/..%2fpages%2froutes.py")).status_code == 404
 
 
-async def test_a_page_that_breaks_says_so_and_shows_no_traceback(made: Collection) -> None:
+async def test_a_page_that_breaks_says_so_and_shows_no_traceback(
+    client: httpx.AsyncClient, made: Collection
+) -> None:
     """The log has it; the page says that uploads go on."""
-    app = application(made)
-    app.state.desk = None
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://c.example") as client:
-        answer = await client.get("/")
-    assert answer.status_code == 500
-    assert "Uploads are not touched" in answer.text
-    assert "Traceback" not in answer.text
+    (dump,) = ids(await client.get("/dumps?host=web01"))
+    (directory,) = made.spool.root.glob("web01-*")
+    (directory / "report.json").rename(directory / "kept")
+    (directory / "report.json").mkdir()
+    (directory / "log.txt").rename(directory / "kept-log")
+    (directory / "log.txt").mkdir()
+    try:
+        answer = await client.get(f"/dumps/{dump}")
+        assert answer.status_code == 200
+        assert "report.json cannot be read" in answer.text
+        made.catalogue.close()
+        (made.settings.state / "catalogue.sqlite").rename(made.settings.state / "aside")
+        (made.settings.state / "catalogue.sqlite").mkdir()
+        broken = await client.get("/dumps")
+        assert broken.status_code == 500
+        assert "Uploads are not touched" in broken.text
+        assert "Traceback" not in broken.text
+    finally:
+        (made.settings.state / "catalogue.sqlite").rmdir()
+        (made.settings.state / "aside").rename(made.settings.state / "catalogue.sqlite")
+        for name, kept in (("report.json", "kept"), ("log.txt", "kept-log")):
+            (directory / name).rmdir()
+            (directory / kept).rename(directory / name)
 
 
-def test_the_stream_gives_every_part_at_once_and_says_no_when_too_many_listen(made: Collection) -> None:
+def test_the_stream_gives_every_part_at_once(made: Collection) -> None:
     """So a page that reconnects is true again whatever it missed."""
-    app = application(made)
-    with Served(app) as served:
-        seen = {}
+    with Served(application(made)) as served:
+        seen = set()
         with httpx.stream("GET", f"{served.url}/live", timeout=20) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             for line in answer.iter_lines():
                 if line.startswith("event: "):
-                    seen[line.removeprefix("event: ")] = True
+                    seen.add(line.removeprefix("event: "))
                 if len(seen) == 6:
                     break
-            assert set(seen) == {"summary", "uploads", "groups", "dumps", "hosts", "space"}
-        app.state.pages.watchers = 1000
-        assert httpx.get(f"{served.url}/live").status_code == 503
+        assert seen == {"summary", "uploads", "groups", "dumps", "hosts", "space"}
+
+
+def test_too_many_who_listen_are_told_to_come_again(
+    made: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The desk has a bound of its own for streams."""
+    monkeypatch.setattr(overview, "WATCHERS_MAX", 0)
+    with Served(application(made)) as served:
+        answer = httpx.get(f"{served.url}/live")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
 
 
 NODES = {"nodes": [{"name": "web01", "addresses": [], "state": "dumping", "grade": "ssh", "reason": "bytes"}]}
@@ -254,15 +289,14 @@ def fence() -> Iterator[str]:
 
 
 async def test_the_fences_nodes_stand_beside_their_hosts(
-    made: Collection, fence: str, tmp_path: Path
+    made: Collection, anna: Person, fence: str, tmp_path: Path
 ) -> None:
     """Asked with the token of the settings."""
     secret = tmp_path / "token"
     secret.write_text("let-me-read\n")
     made.settings = made.settings.model_copy(update={"fence_url": fence, "fence_token_file": secret})
     try:
-        transport = httpx.ASGITransport(application(made))
-        async with httpx.AsyncClient(transport=transport, base_url="http://c.example") as client:
+        async with opened(made, anna) as client:
             assert 'class="fence dumping"' in (await client.get("/hosts")).text
             assert "its capture kernel runs" in (await client.get("/")).text
     finally:

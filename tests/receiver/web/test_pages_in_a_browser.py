@@ -13,7 +13,7 @@ from tests.builders import kernel_logs
 from tests.builders.collection import Collection
 from tests.rig import accessible
 from tests.rig.browser import DESKTOP, PHONE, Visit, visit
-from tests.rig.pages import Viewer, application
+from tests.rig.pages import COOKIE, application, logged_in
 from tests.rig.served import Served
 
 ATTACK = (
@@ -178,12 +178,17 @@ def test_the_keyboard_comes_everywhere_and_sees_where_it_is(browser: Browser, st
 
 
 def test_a_viewer_reads_everything_and_is_offered_nothing_else(browser: Browser, place: Path) -> None:
-    """No form that would be refused; the page says who could."""
+    """No form that would be refused; the page says who could. And there is a way out."""
     made = Collection(place / "viewer")
-    with Served(application(made, Viewer("guest", "viewer"))) as served, visit(browser, served.url) as seen:
+    guest = logged_in(made, "viewer", "guest")
+    with Served(application(made, loopback=False)) as served, visit(browser, served.url) as seen:
+        seen.context.add_cookies([{"name": COOKIE, "value": guest.cookie, "url": served.url}])
         page = seen.go("/hosts/web01")
         assert page.get_by_role("button", name="Create a token").count() == 0
         assert "An operator can create a token" in page.locator("#main").inner_text()
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url("**/login")
+        assert not accessible.faults(page) + accessible.pale(page)
         seen.check()
     made.close()
 
