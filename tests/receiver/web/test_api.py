@@ -70,7 +70,8 @@ def test_the_api_lists_what_the_cli_lists(
 def test_pages_of_a_list_join_without_gap_or_repetition(web: httpx.Client) -> None:
     """The cursor of one page leads to the next, and the last one has none."""
     whole = [one["id"] for one in web.get("/api/v1/dumps").json()["dumps"]]
-    seen, cursor = [], {}
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
     while True:
         page = web.get("/api/v1/dumps", params={"limit": 1, **cursor}).json()
         seen += [one["id"] for one in page["dumps"]]

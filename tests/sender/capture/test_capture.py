@@ -328,6 +328,15 @@ def test_the_emergency_program_runs_before_the_failure_action(kernel: Kernel) ->
     assert kernel.steps[-2:] == ["emergency", "reboot -f"]
 
 
+def test_extra_modules_are_loaded_before_anything_is_tried(kernel: Kernel) -> None:
+    """dracut holds them back until udev has settled; on a slow machine that is too late."""
+    kernel.program("modprobe", 'echo "modprobe $*" >> $LOG\n[ $2 != dlm ]\n')
+    done = kernel.run(SSH + "extra_modules gfs2 dlm")
+    assert kernel.steps[:2] == ["modprobe -q gfs2", "modprobe -q dlm"]
+    assert "the module dlm was not loaded" in done.stderr
+    assert kernel.steps[-1] == "reboot -f"
+
+
 def test_link_delay_waits_before_the_first_connection(kernel: Kernel) -> None:
     """A spanning tree that does not forward yet."""
     begin = time.monotonic()
