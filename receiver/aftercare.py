@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from receiver import reports
-from receiver.events import Bus, Reported, Trouble
+from receiver.catalogue.news import reported
+from receiver.events import Bus, Trouble
 from receiver.settings import Settings
 from receiver.spool import manifest
 from receiver.spool.clock import iso
@@ -52,13 +53,16 @@ class Aftercare:
         bus: Bus,
         record: Callable[[Manifest], None],
         *,
+        reported: Callable[[Manifest], object] = lambda _: None,
         analyses: bool,
     ) -> None:
+        """`reported` hears of every dump whose log was read, before its core is looked into."""
         self._spool = spool
         self._settings = settings
         self._overrides = overrides
         self._bus = bus
         self._record = record
+        self._reported = reported
         self._numbers = itertools.count()
         self._ending = threading.Event()
         self._reports: queue.PriorityQueue[Job] = queue.PriorityQueue()
@@ -109,8 +113,9 @@ class Aftercare:
             if job.old and manifest.load(self._spool.root / job.directory).crash_class is not None:
                 return  # it came since the start, and was seen to
             dump = reports.write(self._spool, job.directory, iso(time.time()), self._overrides)
+            self._bus.tell(reported(dump))
             self._record(dump)
-            self._bus.tell(Reported(dump.host, dump.id, dump.crash_class or "none", dump.title or ""))
+            self._reported(dump)
         finally:
             if job.file.core:
                 self._cores.put(job.directory)
@@ -118,7 +123,8 @@ class Aftercare:
 
     def _hash(self, job: Job) -> None:
         if job.file.sha256 is None:
-            self._record(with_digest(self._spool, job.directory, job.file.name, self._ending.is_set))
+            with suppress(FileNotFoundError):  # its space was needed
+                self._record(with_digest(self._spool, job.directory, job.file.name, self._ending.is_set))
 
     def _analyse(self) -> None:
         while True:

@@ -81,7 +81,7 @@ def log_in(path: Path) -> Found:
 
 def logs_of(directory: Path, dump: Manifest) -> list[Found]:
     """Every log of a dump, the core's own first; of one that is still arriving, too."""
-    found = [_core_log(directory, dump)]
+    found = [_core_log(directory, dump), _kept_log(directory, dump)]
     for path in incoming.growing(directory):
         with suppress(OSError):
             found.append(log_in(path))
@@ -90,6 +90,16 @@ def logs_of(directory: Path, dump: Manifest) -> list[Found]:
             with suppress(OSError):
                 found.append(log_in(directory / file.name))
     return [log for log in found if log is not None and log.data]
+
+
+def _kept_log(directory: Path, dump: Manifest) -> Found | None:
+    """The log that was read out of a core which is removed now."""
+    if not any(gone.file.core for gone in dump.removed):
+        return None
+    try:
+        return Found((directory / LOG).read_bytes(), LOG, "its core is removed")
+    except FileNotFoundError:
+        return None
 
 
 def _core_log(directory: Path, dump: Manifest) -> Found | None:

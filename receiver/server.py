@@ -18,14 +18,27 @@ from typing import Final
 from receiver import reports, stores
 from receiver.aftercare import Aftercare
 from receiver.analysis import runner
-from receiver.events import Bus, Event, HostKeyChanged, Stopping, Tidied, Trouble, line
+from receiver.catalogue.writer import JournalWriter
+from receiver.events import (
+    Bus,
+    Event,
+    GroupAppeared,
+    HostKeyChanged,
+    LoginAccepted,
+    Stopping,
+    Tidied,
+    Trouble,
+    line,
+)
 from receiver.hosts import certificates, hostkeys
+from receiver.hosts.contacts import Contact, Contacts
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
+from receiver.pruner import Pruner
 from receiver.settings import Settings
+from receiver.spool.clock import iso
 from receiver.spool.manifest import RECEIVING, Manifest
-from receiver.spool.space import Limits
 from receiver.ssh.door import Door
 from receiver.ssh.listen import listen
 from receiver.stores import open_catalogue, open_spool
@@ -49,8 +62,15 @@ class Server:
         self._catalogue = open_catalogue(settings)
         self._bus = Bus()
         self._bus.subscribe(log_event)
+        self._writer = JournalWriter(
+            self._catalogue.journal, self._bus.tell, settings.events_keep, settings.events_days * 86_400
+        )
+        self._bus.subscribe(self._writer.hear)
+        self._pruner = Pruner(settings, self._spool, self._catalogue, self._bus)
         self._ending = threading.Event()
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._contacts = Contacts(settings.state)
+        self._bus.subscribe(self._remember)
 
     async def serve(self, ready: Callable[[], None], beat: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT.
@@ -69,7 +89,7 @@ class Server:
         door = Door(
             settings=self._settings,
             spool=self._spool,
-            limits=Limits(self._settings.max_dump_bytes, self._settings.keep_free),
+            admission=self._pruner.admission,
             bus=self._bus,
             hosts=HostKeys(self._settings.state),
             tokens=Tokens(self._settings.state),
@@ -84,6 +104,7 @@ class Server:
         chores = [loop.create_task(chore) for chore in (_beat(beat), self._catch_up(door))]
         if self._first:
             chores.append(loop.create_task(self._recover(door, aftercare)))
+            chores.append(loop.create_task(self._prune(door)))
         await stop.wait()
         self._ending.set()
         for acceptor in acceptors:
@@ -94,6 +115,7 @@ class Server:
         await asyncio.gather(*chores, return_exceptions=True)
         self._executor.shutdown()
         aftercare.end()
+        self._writer.close()
         self._catalogue.close()
 
     def _aftercare(self) -> Aftercare:
@@ -103,6 +125,7 @@ class Server:
             overrides.load(self._settings.overrides) if self._settings.overrides else overrides.NONE,
             self._bus,
             self._record,
+            reported=self._pruner.after_report,
             analyses=self._settings.analysis and runner.available(),
         )
 
@@ -138,10 +161,22 @@ class Server:
 
     def _record(self, dump: Manifest) -> None:
         receiving = dump.verdict == RECEIVING
-        stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving)
+        for event in stores.enlist(self._spool, self._catalogue, dump.directory, receiving=receiving):
+            if isinstance(event, GroupAppeared):
+                self._bus.tell(event)
 
     def _tell_trouble(self, path: Path, error: Exception) -> None:
         self._bus.tell(Trouble(str(path), str(error) or repr(error)))
+
+    def _remember(self, event: Event) -> None:
+        """When each host was last here. A token's bearer is nobody yet."""
+        if isinstance(event, LoginAccepted) and event.how != "token" and not self._ending.is_set():
+            contact = Contact(event.host, event.peer, iso(time.time()), event.how)
+            self._executor.submit(self._note, contact)
+
+    def _note(self, contact: Contact) -> None:
+        with contextlib.suppress(OSError):  # a full disk, say; the login does not need it
+            self._contacts.note(contact)
 
     async def _catch_up(self, door: Door) -> None:
         """List what a catalogue that was away missed."""
@@ -149,6 +184,15 @@ class Server:
             await asyncio.sleep(CATCH_UP_SECONDS)
             with contextlib.suppress(Exception):  # still away; each dump's own trouble was told
                 await door.off_loop(partial(stores.catch_up, self._spool, self._catalogue))
+
+    async def _prune(self, door: Door) -> None:
+        """Of several processes the first one looks, every now and then, what retention has to do."""
+        while True:
+            await asyncio.sleep(self._settings.prune_seconds)
+            try:
+                await door.off_loop(partial(self._pruner.run, self._ending.is_set))
+            except Exception as error:
+                self._bus.tell(Trouble("retention", repr(error)))
 
 
 def authorities_of(settings: Settings) -> certificates.Authorities | None:

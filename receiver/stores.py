@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from receiver.catalogue.store import Catalogue
+from receiver.events import Event
 from receiver.failure import Failure
 from receiver.settings import Settings
-from receiver.spool import behind, manifest
+from receiver.spool import behind, manifest, usage
 from receiver.spool.manifest import RECEIVING, ManifestError
+from receiver.spool.retention import Policy
+from receiver.spool.space import Limits
 
 if TYPE_CHECKING:
     from receiver.spool.dumps import Spool
@@ -32,6 +35,33 @@ def open_spool(settings: Settings) -> Spool:
         ) from None
 
 
+def limits_of(settings: Settings) -> Limits:
+    """What the settings allow to be written."""
+    return Limits(
+        max_dump_bytes=settings.max_dump_bytes,
+        keep_free=settings.keep_free,
+        max_use=settings.max_use,
+        host_quota=settings.host_quota,
+        quotas=settings.quota,
+        dumps_per_host=settings.dumps_per_host,
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say of how long it stays."""
+    rules = settings.retention
+    return Policy(
+        core_seconds=rules.core_age,
+        dump_seconds=rules.dump_age,
+        cores_per_host=rules.cores_per_host,
+        cores_per_group=rules.cores_per_group,
+        keep=frozenset(rules.keep),
+        evict=rules.evict,
+        storm_cores=rules.storm_cores,
+        storm_seconds=rules.storm_window,
+    )
+
+
 def open_catalogue(settings: Settings) -> Catalogue:
     """The catalogue of the settings, its tables up to date."""
     return Catalogue(settings.catalogue_url, settings.state)
@@ -46,21 +76,30 @@ def catalogue_of(settings: Settings) -> Iterator[Catalogue]:
         yield catalogue
 
 
-def enlist(spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False) -> None:
+def enlist(
+    spool: Spool, catalogue: Catalogue, directory: str, *, receiving: bool = False, announce: bool = True
+) -> list[Event]:
     """Bring one dump's row up to its manifest, as that is now: other processes may write it, too.
 
-    `receiving` says that its core is on its way.
+    `receiving` says that its core is on its way; `announce`, that the journal tells what is new.
+    The events that it told.
     """
     try:
         with spool.changing(directory) as path:
             dump = manifest.load(path)
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
-            catalogue.record(dump)
+            with spool.ledger.changing() as transaction:
+                transaction.enter(usage.row(path, dump))
+            told = catalogue.record(dump, announce=announce)
             spool.caught_up(directory)
-    except FileNotFoundError:  # an operator took it away
+    except FileNotFoundError:  # an operator, or retention, took it away
+        with spool.ledger.changing() as transaction:
+            transaction.forget(directory)
         catalogue.forget([directory])
         spool.caught_up(directory)
+        return []
+    return told
 
 
 def catch_up(spool: Spool, catalogue: Catalogue) -> None:
@@ -80,24 +119,35 @@ def mend(
 ) -> Iterator[Mended]:
     """Bring every dump in order, and the rows that are behind (or every one); gives each dump.
 
-    A directory that cannot be mended is told to `trouble`, and the others are.
+    A directory that cannot be mended is told to `trouble`, and the others are. An empty catalogue
+    that is filled anew from an old spool announces none of its dumps, but those that nobody listed.
     """
     from receiver.spool import recovery  # it judges dumps, so it needs every reader of them
 
     recovery.sweep(spool, now)
+    spool.ledger.mend()
+    counted = {row.directory: row for row in spool.ledger.dumps()}
     known = catalogue.known()
+    lost, unlisted = not known, set(spool.behind())
     for directory in spool.directories():
         row = known.pop(directory.name, None)
+        use = counted.pop(directory.name, None)
         try:
             mended = recovery.mend(spool, directory, now)
             if mended is None:
                 continue
             recovery.bind_names(spool, mended.dump)
-            if every_row or row != recovery.document(mended.dump):
-                enlist(spool, catalogue, directory.name)
+            true = usage.row(directory, mended.dump)
+            if every_row or row != recovery.document(mended.dump) or use != true:
+                new = not lost or directory.name in unlisted
+                enlist(spool, catalogue, directory.name, announce=new)
         except (OSError, ValueError, Failure) as error:
             trouble(directory, error)
         else:
             yield mended
+    with spool.ledger.changing() as transaction:
+        for name in counted:
+            if not (spool.root / name).exists():
+                transaction.forget(name)
     catalogue.forget(name for name in known if not (spool.root / name).exists())
     catch_up(spool, catalogue)

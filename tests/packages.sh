@@ -18,6 +18,7 @@ need ip iproute2
 need openssl openssl
 need xmllint libxml2-utils
 need busybox busybox
+need chromium chromium
 need shellcheck shellcheck
 need xz xz-utils
 need bzip2 bzip2
@@ -41,6 +42,9 @@ if [ "${1:-}" = e2e ]; then
     need busybox busybox
     need cpio cpio
     need debugfs e2fsprogs
+    need ganesha.nfsd nfs-ganesha-vfs
+    need mount.nfs nfs-common
+    need dash dash
     need udevadm udev
 fi
 
@@ -63,7 +67,8 @@ if command -v apt-get >/dev/null 2>&1; then
 elif command -v dnf >/dev/null 2>&1; then
     # The same programs under Fedora's names; kdump-tools exists on Debian only, its tests say so.
     dnf install -y -q openssh-clients openssh-server lftp sshpass makedumpfile crash \
-        fence-agents-kdump iproute openssl libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd zsh fish man-db mandoc
+        fence-agents-kdump iproute openssl libxml2 busybox ShellCheck postgresql-server xz bzip2 lz4 zstd chromium \
+        zsh fish man-db mandoc
 else
     echo "no apt-get and no dnf here; install:$missing" >&2
     exit 1

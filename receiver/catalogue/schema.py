@@ -1,4 +1,7 @@
-"""The catalogue's one table: a row a dump, what one searches by as columns, the manifest whole beside it."""
+"""The catalogue's tables: dumps, what happened (events), and what of it is still to be told (outbox).
+
+A dump's row has what one searches by as columns, and the manifest whole beside it.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +25,46 @@ dumps = sa.Table(
     sa.Column("signature", sa.String(64), index=True),
     sa.Column("unfinished", sa.Boolean, nullable=False, index=True),
     sa.Column("manifest", sa.Text, nullable=False),
+)
+
+# AUTOINCREMENT: an id that was trimmed away never comes again, or a reader's Last-Event-ID would lie.
+COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", COUNTER, primary_key=True, autoincrement=True),
+    sa.Column("time", sa.String(32), nullable=False, index=True),  # UTC, ISO 8601: sorts as text
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("host", sa.String(128)),
+    sa.Column("dump", sa.String(32)),
+    sa.Column("fields", sa.Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+
+# Where each target of notifications stands. All times in seconds of the epoch.
+targets = sa.Table(
+    "targets",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("after", sa.BigInteger, nullable=False),  # the journal is read up to this id
+    sa.Column("pace", sa.Text, nullable=False),  # JSON of receiver.notify.pace.Pace
+    sa.Column("delivered", sa.BigInteger, nullable=False),
+    sa.Column("given_up", sa.BigInteger, nullable=False),
+    sa.Column("delivered_at", sa.Float),
+    sa.Column("error", sa.Text),  # of the last try, None when that went well
+)
+
+# A row an event and target, until it is delivered or given up.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", COUNTER, primary_key=True, autoincrement=True),
+    sa.Column("target", sa.String(64), nullable=False, index=True),
+    sa.Column("event", sa.BigInteger, nullable=False),
+    sa.Column("entry", sa.Text, nullable=False),  # JSON; the journal may be trimmed meanwhile
+    sa.Column("put_at", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", sa.Float, nullable=False),
+    sqlite_autoincrement=True,
 )

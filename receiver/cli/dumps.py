@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
-import re
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,31 +32,16 @@ COLOURS: Final = {
     "damaged": "red",
     "unknown": "dim",
 }
-_AGO = re.compile(
-    r"(\d{1,6})\s*(?:(min)(?:ute)?s?|(s)(?:ec(?:ond)?s?)?|(m)|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)"
-    r"(?:\s+ago)?"
-)
-_SECONDS: Final = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def since(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
     """``2h``, ``3 days ago``, ``today``, ``2026-11-23`` or a whole time stamp: as the catalogue sorts it."""
-    if text is None:
-        return None
-    now = dt.datetime.now(dt.UTC)
-    found = _AGO.fullmatch(text.strip())
-    if found:
-        unit = next(filter(None, found.groups()[1:]))
-        when = now - dt.timedelta(seconds=min(int(found[1]) * _SECONDS[unit], now.timestamp()))
-    elif text in {"today", "yesterday"}:
-        midnight = dt.datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-        when = midnight - dt.timedelta(days=text == "yesterday")
-    else:
-        try:
-            when = dt.datetime.fromisoformat(text).astimezone()
-        except (ValueError, OverflowError):
-            raise click.BadParameter(f"{text!r}: say 2h, 3d, today, or 2026-11-23[T10:00]") from None
-    return when.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    from receiver.catalogue import when
+
+    try:
+        return None if text is None else when.since(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(name="list")
@@ -113,6 +97,7 @@ def _row(dump: Manifest, coming: Incoming | None) -> tuple[str, ...]:
     verdict = str(dump.verdict)
     if coming is not None:
         verdict = "receiving" if coming.fraction is None else f"receiving {coming.fraction:.0%}"
+    verdict += "".join(f", {mark}" for mark in _marks(dump))
     return (
         local(dump.date),
         dump.host,
@@ -123,6 +108,13 @@ def _row(dump: Manifest, coming: Incoming | None) -> tuple[str, ...]:
         dump.title or "-",
         dump.directory,
     )
+
+
+def _marks(dump: Manifest) -> Iterator[str]:
+    if dump.pinned:
+        yield "pinned"
+    if any(gone.file.core for gone in dump.removed) and not any(file.core for file in dump.files):
+        yield "core removed"
 
 
 @click.command()
@@ -146,6 +138,7 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         ("Client", dump.client),
         ("Sent as", dump.requested),
         ("Verdict", f"{dump.verdict}: {dump.reason}"),
+        ("Pinned", dump.pinned and f"{local(dump.pinned.at)} by {dump.pinned.by} {dump.pinned.note}"),
         ("Crash", dump.title),
         ("Signature", dump.signature),
         ("Kernel", dump.kernel_release),
@@ -159,6 +152,10 @@ def info(ctx: click.Context, id: str, as_json: bool) -> int:  # noqa: A002  # th
         judged = f"{file.verdict}: {plain(file.reason)}"
         click.echo(f"{'File':>12}: {plain(file.name)}  {human(file.bytes)}  {file.kind}  {judged}")
         click.echo(f"{'':>14}sha256 {file.sha256 or 'being computed'}")
+    for gone in dump.removed:
+        removed = f"removed {local(gone.at)} by {gone.by}: {gone.why}"
+        click.echo(f"{'Removed':>12}: {plain(gone.file.name)}  {human(gone.file.bytes)}  {plain(removed)}")
+        click.echo(f"{'':>14}sha256 {gone.file.sha256 or 'never computed'}")
     for entry in dump.history:
         click.echo(f"{'History':>12}: {local(entry.at)}  {entry.what}  {plain(entry.detail)}")
     return 0
@@ -182,8 +179,13 @@ def verify(ctx: click.Context, id: str, deep: bool, as_json: bool) -> int:  # no
     with progress_bar() as progress:
         results = [_verify(directory, file, deep, progress) for file in dump.files]
     if as_json:
-        click.echo(json.dumps({"id": dump.id, "directory": dump.directory, "files": results}))
+        removed = [{"name": gone.file.name, "at": gone.at, "why": gone.why} for gone in dump.removed]
+        click.echo(
+            json.dumps({"id": dump.id, "directory": dump.directory, "files": results, "removed": removed})
+        )
     else:
+        for gone in dump.removed:
+            click.echo(plain(f"{gone.file.name}: removed {gone.at} by {gone.by}: {gone.why}"))
         for result in results:
             name, reason = plain(result["name"]), plain(result["reason"])
             click.echo(f"{name}: {result['verdict']}: {reason}; sha256 {result['sha256']}")

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +20,6 @@ from receiver.failure import Failure
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
-    from receiver.spool.manifest import Manifest
     from receiver.triage.groups import Group, Occurrence, Repetition
     from receiver.triage.report import Report
 
@@ -34,30 +33,13 @@ class NoReport(Failure):
     exit_code = 65  # EX_DATAERR
 
 
-def occurrences(found: Sequence[Manifest]) -> Iterator[Occurrence]:
-    """The crashes among `found`: dumps whose log says why."""
-    from receiver.triage.groups import Occurrence
-
-    for dump in found:
-        if dump.signature and dump.title and dump.crash_class:
-            yield Occurrence(
-                dump=dump.id,
-                host=dump.host,
-                seconds=dt.datetime.fromisoformat(dump.crash_time or dump.date).timestamp(),
-                signature=dump.signature,
-                title=dump.title,
-                crash_class=dump.crash_class,
-                kernel=dump.kernel_release,
-                hardware=dump.hardware,
-            )
-
-
 def _all(settings: Settings, signature: str | None = None) -> list[Occurrence]:
+    from receiver.catalogue.brief import occurrences
     from receiver.catalogue.store import Query
     from receiver.stores import catalogue_of
 
     with catalogue_of(settings) as catalogue:
-        return list(occurrences(list(catalogue.find(Query(signature=signature)))))
+        return list(occurrences(catalogue.briefs(Query(signature=signature))))
 
 
 @click.command(name="groups")

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from receiver.dump.flattened import WriteAt
 
@@ -82,15 +82,32 @@ def start_writeback(fd: int) -> None:
         _SYNC_FILE_RANGE(fd, ctypes.c_int64(0), ctypes.c_int64(0), SYNC_FILE_RANGE_WRITE)
 
 
-def fitting(fd: int, writes: Iterable[WriteAt], floor_bytes: int) -> Iterator[WriteAt]:
-    """`writes` as long as they leave `floor_bytes` of the file system free; then ENOSPC as OSError."""
+class Room(Protocol):
+    """Bytes that may be written; `more` gives at least so many more, or raises OSError."""
+
+    left: int
+
+    def more(self, lacking: int) -> None: ...
+
+
+def fitting(fd: int, writes: Iterable[WriteAt], floor_bytes: int, room: Room) -> Iterator[WriteAt]:
+    """`writes` as long as `room` allows and `floor_bytes` of the file system stay free; then OSError."""
     status = os.fstatvfs(fd)
-    room = status.f_bavail * status.f_frsize - floor_bytes if status.f_blocks else sys.maxsize
-    for write in writes:
-        room -= len(write.data)
-        if room < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        yield write
+    free = status.f_bavail * status.f_frsize - floor_bytes if status.f_blocks else sys.maxsize
+    bound = left = min(free, room.left)
+    try:
+        for write in writes:
+            left -= len(write.data)
+            if left < 0:
+                spent = bound - left
+                if spent > free:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                room.more(spent - room.left)
+                bound = min(free, room.left)
+                left = bound - spent
+            yield write
+    finally:
+        room.left -= bound - left
 
 
 def reader(fd: int) -> Callable[[int, int], bytes]:

@@ -14,8 +14,9 @@ from typing import Any
 
 from receiver.dump.facts import Facts
 from receiver.durable import locked, make_directory, sync_directory
-from receiver.spool import behind, manifest
+from receiver.spool import behind, manifest, usage
 from receiver.spool.clock import iso
+from receiver.spool.ledger import Ledger
 from receiver.spool.manifest import Manifest, ManifestError
 from receiver.spool.names import Names
 from receiver.wire.families import Observation, narrowed
@@ -40,6 +41,7 @@ class Spool:
     def __init__(self, root: Path, state: Path) -> None:
         self.root = root
         self.state = state
+        self.ledger = Ledger(state / "space.sqlite", lambda: usage.rows(self.directories()))
         make_directory(root)
         make_directory(state / "names")
         make_directory(behind.folder(state))
@@ -112,8 +114,12 @@ class Spool:
         From before it changes until `caught_up`, the catalogue counts as behind it: a
         process that is killed in between leaves a mark.
         """
-        behind.mark(self.state, dump.directory)
+        self.falls_behind(dump.directory)
         manifest.store(self.root, dump)
+
+    def falls_behind(self, directory: str) -> None:
+        """From now on the catalogue has not what lies in `directory`."""
+        behind.mark(self.state, directory)
 
     def behind(self) -> list[str]:
         """The directories whose manifest the catalogue may not have; few, or none."""

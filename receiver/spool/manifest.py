@@ -60,6 +60,29 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """A file that retention took away; what was known of it stays.
+
+    It is written down before the file goes. `pending` is true until the file is gone for sure.
+    """
+
+    file: StoredFile
+    at: str  # UTC, ISO 8601
+    by: str
+    why: str
+    pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Somebody wants this dump kept, whatever the rules say."""
+
+    at: str  # UTC, ISO 8601
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A dump: `%HOST-%DATE` of one identity."""
 
@@ -89,6 +112,8 @@ class Manifest:
     rules_version: int | None = None
     hardware: str | None = None
     files: tuple[StoredFile, ...] = ()
+    removed: tuple[Removed, ...] = ()  # what lay there once
+    pinned: Pin | None = None
     history: tuple[Entry, ...] = ()
     schema: int = field(default=SCHEMA)
 

@@ -74,6 +74,11 @@ class Names:
         write_file(self._entry(self._dumps, path), entry)
         self._entry(self._announced, path).unlink(missing_ok=True)
 
+    def unbind(self, path: ClientPath, dump: str) -> None:
+        """`path` is no longer that dump, which is removed."""
+        if self.dump(path) == dump:
+            self._entry(self._dumps, path).unlink(missing_ok=True)
+
     @staticmethod
     def _entry(folder: Path, path: ClientPath) -> Path:
         return folder / hashlib.sha256("/".join(path.parts).encode()).hexdigest()[:32]

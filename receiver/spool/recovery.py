@@ -14,7 +14,7 @@ from receiver.dump.facts import Facts, facts_untrusted
 from receiver.dump.kind import Kind, sniff_untrusted
 from receiver.dump.stream import WRAPPERS
 from receiver.durable import locked, make_directory
-from receiver.spool import attempts, incoming, manifest, parts, store
+from receiver.spool import attempts, incoming, manifest, parts, prune, store
 from receiver.spool.clock import iso
 from receiver.spool.disk import reader
 from receiver.spool.dumps import Spool
@@ -112,7 +112,8 @@ def _drop_leftovers(directory: Path) -> None:
 
 
 def sweep(spool: Spool, now: float) -> None:
-    """Drop what killed processes were writing aside in the state directory."""
+    """Drop what killed processes were writing aside in the state directory, and half-removed dumps."""
+    prune.sweep(spool)
     for folder in (spool.state, *spool.state.glob("names/*/dumps")):
         for path in folder.glob(".*"):
             with suppress(FileNotFoundError):
@@ -130,7 +131,12 @@ def _read_or_adopt(spool: Spool, directory: Path, now: float) -> Manifest | None
         known = adopt(directory, now)
         spool.write(known)
         return known
-    matched = _matched(directory, _settled(spool, directory, known, now), now)
+    settled = _settled(spool, directory, known, now)
+    if any(gone.pending for gone in settled.removed):
+        if settled != known:
+            spool.write(settled)
+        known = settled = prune.finish(spool, directory)
+    matched = _matched(directory, settled, now)
     if matched != known:
         spool.write(matched)
     return matched

@@ -154,6 +154,8 @@ def describe(arrived: Arrived, judgement: Judgement) -> StoredFile:
 def summed_up(dump: Manifest, newest: StoredFile | None, facts: Facts) -> Manifest:
     """The dump's own verdict, which is that of its best core; `facts` are those of `newest`."""
     core = attempts.best([file for file in dump.files if file.core])
+    if core is None and any(gone.file.core for gone in dump.removed):
+        return dump  # what the removed core was worth stays said
     if core is None:
         return replace(dump, verdict=Verdict.UNKNOWN, reason="no vmcore has arrived")
     if newest is not None and newest.core:

@@ -15,13 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from receiver.dump.kind import Kind
 from receiver.durable import write_file
 from receiver.spool import attempts, incoming, manifest, store
+from receiver.spool.admission import Admission, Allowance
 from receiver.spool.clock import iso
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import Manifest, StoredFile
 from receiver.spool.names import UNKNOWN
-from receiver.spool.space import Limits, Space, space
+from receiver.spool.space import Space
 from receiver.spool.writer import Upload
 from receiver.wire.answers import mktemp_name
 from receiver.wire.families import Observation, narrowed
@@ -51,12 +53,12 @@ class View:
         self,
         spool: Spool,
         owner: Owner,
-        limits: Limits,
+        admission: Admission,
         clock: Callable[[], float] = time.time,
         heard: Sequence[Observation] = (),
     ) -> None:
         self._spool = spool
-        self._limits = limits
+        self._admission = admission
         self._clock = clock
         self._heard = tuple(heard)
         self._names = spool.names(owner.name)
@@ -70,7 +72,7 @@ class View:
             raise _error(errno.EEXIST)
         if self.find(path):
             raise _error(errno.EEXIST)
-        self._admit()
+        self._admission.check(self.owner.name)
         self._names.announce(path, narrowed(UNKNOWN, self._heard))
 
     def remove_directory(self, path: ClientPath) -> None:
@@ -82,7 +84,7 @@ class View:
 
     def make_temporary(self, parent: ClientPath) -> ClientPath:
         """`mktemp -d`, the clients' test whether they may write: so a file is really written."""
-        self._admit()
+        self._admission.check(self.owner.name)
         trial = self._spool.state / f".trial-{secrets.token_hex(4)}"
         write_file(trial, b"written by a client's `mktemp`\n")
         trial.unlink(missing_ok=True)
@@ -92,7 +94,7 @@ class View:
 
     def space(self) -> Space:
         """What `df` shall say."""
-        return space(self._spool.root, self._limits)
+        return self._admission.space(self.owner.name)
 
     def is_directory(self, path: ClientPath) -> bool:
         """Whether the client made this directory or wrote into it."""
@@ -125,17 +127,34 @@ class View:
             raise _error(errno.EISDIR)
         if self.find(path.parent):
             raise _error(errno.ENOTDIR)
-        self._admit(expected_bytes)
+        core = attempts.is_core(path.name, Kind.EMPTY)
+        dump = self._dump_of(path)
+        if dump is None:
+            self._admission.admit_dump(self.owner.name)
+        elif core:
+            self._admission.refuse_storm(dump)
+        allowance = self._admission.reserve(self.owner.name, core=core, expected_bytes=expected_bytes)
+        try:
+            with suppress(FileNotFoundError):  # the dump was removed just now: it begins anew
+                return self._begin(path, tool, allowance)
+            return self._begin(path, tool, allowance)
+        except BaseException:
+            allowance.settle()
+            raise
+
+    def _begin(self, path: ClientPath, tool: str, allowance: Allowance) -> Upload:
         dump = self._spool.open_dump(self.owner, path.parent, iso(self._clock()), self._heard)
         if len(dump.files) >= attempts.FILES_MAX:
             raise _error(errno.EDQUOT)
+        allowance.begun(dump)
         return Upload(
             self._spool,
             self.owner,
             dump,
             [path.name],
             tool,
-            limit_bytes=self._limits.max_dump_bytes,
+            allowance=allowance,
+            limit_bytes=self._admission.limits.max_dump_bytes,
             clock=self._clock,
             heard=self._heard,
         )
@@ -157,6 +176,8 @@ class View:
         with self._spool.changing(dump.directory) as directory:
             dump = manifest.load(directory)
             file = _current(dump, old.name)
+            if file is None and any(gone.file.requested[-1] == old.name for gone in dump.removed):
+                return dump  # its space was needed between the client's two commands
             if file is None:
                 raise _error(errno.EBUSY if self.find(old) else errno.ENOENT)
             if UNFINISHED not in old.name:
@@ -189,13 +210,6 @@ class View:
 
     def _is_plain_directory(self, path: ClientPath) -> bool:
         return self._names.is_directory(path)
-
-    def _admit(self, expected_bytes: int = 0) -> None:
-        now = self.space()
-        if expected_bytes > self._limits.max_dump_bytes:
-            raise _error(errno.EFBIG)
-        if now.available <= expected_bytes:
-            raise _error(errno.ENOSPC)
 
 
 def _current(dump: Manifest, name: str) -> StoredFile | None:

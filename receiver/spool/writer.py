@@ -8,7 +8,6 @@ the interpreter lock. Another thread hashes the batch meanwhile.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from receiver.dump.malformed import Malformed, TooLarge
 from receiver.dump.progress import Progress
 from receiver.dump.stream import Intake
 from receiver.spool import incoming
+from receiver.spool.admission import Allowance
 from receiver.spool.clock import iso
 from receiver.spool.disk import fitting, reader, start_writeback, write_all
 from receiver.spool.dumps import Owner, Spool
@@ -64,6 +64,7 @@ class Upload:
         requested: Sequence[str],
         tool: str,
         *,
+        allowance: Allowance,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
         heard: Sequence[Observation] = (),
@@ -85,7 +86,8 @@ class Upload:
         self._facts = Facts()
         self._broken: str | None = None
         self._malformed = False
-        self.id = secrets.token_hex(6)
+        self._allowance = allowance
+        self.id = allowance.id
         self.wire_bytes = 0
         self.path = spool.root / dump.directory / f"{incoming.PREFIX}{self.id}"
         with spool.changing(dump.directory):  # or a start's tidying takes it between the two steps
@@ -117,7 +119,7 @@ class Upload:
 
     def _put(self, writes: Iterator[WriteAt]) -> None:
         try:
-            done = write_all(self._fd, fitting(self._fd, writes, FLOOR))
+            done = write_all(self._fd, fitting(self._fd, writes, FLOOR, self._allowance))
         except OSError as error:
             self._broken = os.strerror(error.errno or 0)
             raise Broken(self._broken, error.errno) from None
@@ -141,10 +143,13 @@ class Upload:
         Raises:
             OSError: it could not be made durable. The file stays under its growing name.
         """
+        stored = None
         try:
-            return self._finish(broken, tuple(requested))
+            stored = self._finish(broken, tuple(requested))
+            return stored
         finally:
             os.close(self._fd)
+            self._allowance.settle(stored.dump if stored else None)
 
     def _finish(self, broken: str | None, more_names: tuple[str, ...]) -> Stored:
         if not self._broken:

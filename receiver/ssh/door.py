@@ -13,16 +13,17 @@ from typing import Final, TypeVar
 
 import asyncssh
 
-from receiver.events import Bus, Trouble, UploadFailed, UploadFinished, UploadStarted
+from receiver.catalogue.news import finished
+from receiver.events import Bus, Trouble, UploadFailed, UploadRefused, UploadStarted
 from receiver.hosts.certificates import Authorities
 from receiver.hosts.identity import Identity
 from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
+from receiver.spool.admission import Admission, NoRoom
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import RECEIVING, Manifest
-from receiver.spool.space import Limits
 from receiver.spool.view import View
 from receiver.spool.writer import Broken, Stored, Upload
 from receiver.ssh.feed import Feed
@@ -40,7 +41,7 @@ class Door:
 
     settings: Settings
     spool: Spool
-    limits: Limits
+    admission: Admission
     bus: Bus
     hosts: HostKeys
     tokens: Tokens
@@ -87,7 +88,7 @@ class Door:
     def view(self, identity: Identity, heard: Sequence[Observation] = ()) -> View:
         """The spool as this client may use it; `heard` tells which kdump it is."""
         owner = Owner(identity.name, identity.how, identity.peer)
-        return View(self.spool, owner, self.limits, heard=heard)
+        return View(self.spool, owner, self.admission, heard=heard)
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a thread."""
@@ -143,7 +144,12 @@ class Reception:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         def work() -> Upload:
-            upload = view.begin(path, tool, expected_bytes=expected_bytes)
+            try:
+                upload = view.begin(path, tool, expected_bytes=expected_bytes)
+            except NoRoom as error:
+                owner = view.owner
+                door.bus.tell(UploadRefused(owner.name, owner.peer, path.text, error.why))
+                raise
             if not any(file.core for file in upload.dump.files):
                 door.recorded(replace(upload.dump, verdict=RECEIVING))
             return upload
@@ -184,22 +190,7 @@ class Reception:
         return stored
 
     def _tell(self, stored: Stored) -> None:
-        file, owner = stored.file, self._view.owner
-        self._door.bus.tell(
-            UploadFinished(
-                host=owner.name,
-                peer=owner.peer,
-                dump=stored.dump.id,
-                directory=stored.dump.directory,
-                file=file.name,
-                bytes=file.bytes,
-                wire_bytes=file.wire_bytes,
-                seconds=file.seconds,
-                kind=file.kind,
-                verdict=file.verdict,
-                reason=file.reason,
-            )
-        )
+        self._door.bus.tell(finished(stored.dump, stored.file))
 
     def _tell_failure(self, reason: str) -> None:
         owner = self._view.owner

@@ -19,6 +19,7 @@ TICK=${KDUMP_TICK:-1}
 mode=${1:-capture}
 dogs=''
 capture_timer=''
+TOTAL=0
 
 # shellcheck source=/dev/null
 . "$PLAN/plan"
@@ -164,7 +165,7 @@ save_own_log() {
         ssh)
             # shellcheck disable=SC2046,SC2086
             cp "$T/log" "$T/kexec-dmesg.log" &&
-                deadline "$NET_TIMEOUT" scp -q $(ssh_options) ${SSH_PORT:+-P "$SSH_PORT"} \
+                deadline "$NET_TIMEOUT" scp -q $(ssh_options) $(shared_connection) ${SSH_PORT:+-P "$SSH_PORT"} \
                     "$T/kexec-dmesg.log" "$(scp_place "$dir/")"
             ;;
         *) "put_$KIND" kexec-dmesg.log < "$T/log" ;;
@@ -245,8 +246,7 @@ capture() {
         say "link_delay: $LINK_DELAY s"
         sleep "$LINK_DELAY"
     fi
-    rc=0
-    save_somewhere || rc=1
+    if save_somewhere; then rc=0; else rc=1; fi
     if [ $rc -eq 0 ]; then tell_end saved; else tell_end failed; fi
     run_post $rc
     [ $rc -ne 0 ] || save_own_log

@@ -18,6 +18,13 @@ ssh_options() {
         "-o ServerAliveCountMax=4 -o CheckHostIP=no ${SSH_CIPHERS:+-o Ciphers=$SSH_CIPHERS} -i $SSH_KEY"
 }
 
+# The small commands share one connection, which saves a key exchange each; a server that does not want
+# more than one session in it gets one connection each, by ssh's own doing.
+shared_connection() {
+    # shellcheck disable=SC2154  # capture.sh's
+    [ "$mode" != capture ] || echo "-o ControlMaster=auto -o ControlPath=$T/ssh-%C -o ControlPersist=yes"
+}
+
 # remote COMMAND: one exec request on one connection; takes the place of the shell that calls it
 remote() {
     # shellcheck disable=SC2046,SC2086  # lists of words
@@ -26,8 +33,13 @@ remote() {
 
 # remote_soon COMMAND: the same for small things, with standard input and a deadline
 remote_soon() {
+    answer=0
     # shellcheck disable=SC2046,SC2086
-    deadline "$NET_TIMEOUT" ssh $(ssh_options) ${SSH_PORT:+-p "$SSH_PORT"} -l "$SSH_USER" "$SSH_HOST" "$1"
+    deadline "$NET_TIMEOUT" ssh $(ssh_options) $(shared_connection) \
+        ${SSH_PORT:+-p "$SSH_PORT"} -l "$SSH_USER" "$SSH_HOST" "$1" || answer=$?
+    # a connection that hangs is not used again
+    case $answer in 124 | 137 | 255) rm -f "$T"/ssh-* ;; esac
+    return $answer
 }
 
 # the fastest cipher this CPU computes in hardware; the server takes the first it has, too
@@ -77,6 +89,7 @@ core_ssh() {
         scp)
             # shellcheck disable=SC2046,SC2086
             scp -q $(ssh_options) ${SSH_PORT:+-P "$SSH_PORT"} "$VMCORE" "$(scp_place "$dir/vmcore-incomplete")" &
+            TOTAL=$(bytes_of "$VMCORE")
             watched $! || return
             rename_remote vmcore-incomplete vmcore
             ;;
@@ -161,7 +174,12 @@ check_status() {
     return "$status"
 }
 
-close_ssh() { :; }
+close_ssh() {
+    # shellcheck disable=SC2046,SC2086
+    [ "$mode" != capture ] || deadline 5 ssh $(ssh_options) $(shared_connection) \
+        ${SSH_PORT:+-p "$SSH_PORT"} -l "$SSH_USER" -O exit "$SSH_HOST" > /dev/null 2>&1
+    return 0
+}
 
 # ---- file systems: local ones, nfs, virtiofs
 
@@ -224,6 +242,8 @@ put_fs() {
 }
 
 core_fs() {
+    # shellcheck disable=SC2034  # wait.sh shows it
+    case $COLLECTOR_KIND in copy | dd) TOTAL=$(bytes_of "$VMCORE") ;; esac
     collect "$VMCORE" "$dir/vmcore-incomplete" &
     watched $! || return
     sync

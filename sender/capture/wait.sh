@@ -66,37 +66,65 @@ written_by() {
     echo "$count"
 }
 
+# bytes_of FILE: its length; /proc/vmcore knows its own
+bytes_of() {
+    # shellcheck disable=SC2046  # the fifth word is wanted
+    set -- $(ls -ln "$1" 2> /dev/null)
+    echo "${5:-0}"
+}
+
 # size_of BYTES: for people
 size_of() {
     if [ "$1" -ge 1048576 ]; then echo "$(($1 / 1048576)) MiB"; else echo "$(($1 / 1024)) KiB"; fi
 }
 
-# watched SENDER [READER]: waits for the process SENDER, shows how it gets on, and ends both
-# when neither has done anything for STALL_TIMEOUT seconds. Gives SENDER's status, 124 when ended.
+# watched SENDER [READER]: waits for the process SENDER while another shows how it gets on. Gives SENDER's
+# status, 124 when it was ended because nothing moved.
 watched() {
+    rm -f "$T/stalled"
+    watch_over "$1" "${2:-0}" &
+    watcher=$!
+    ended=0
+    wait "$1" || ended=$?
+    kill "$watcher" 2> /dev/null
+    wait "$watcher" 2> /dev/null
+    [ ! -e "$T/stalled" ] || return 124
+    return $ended
+}
+
+# watch_over SENDER READER: ends both when neither has done anything for STALL_TIMEOUT seconds
+watch_over() {
     begin=$(uptime_seconds)
     last=0 moved=$begin shown=$begin
     while kill -0 "$1" 2> /dev/null; do
         now=$(uptime_seconds)
-        work=$(($(work_of "$1") + $(work_of "${2:-0}")))
+        work=$(($(work_of "$1") + $(work_of "$2")))
         if [ "$work" != "$last" ]; then
             last=$work moved=$now
         elif [ $((now - moved)) -ge "$STALL_TIMEOUT" ]; then
             warn "nothing has moved for $STALL_TIMEOUT s: giving up"
-            kill "$1" ${2:+"$2"} 2> /dev/null
+            : > "$T/stalled"
+            [ "$2" = 0 ] || kill "$2" 2> /dev/null
+            kill "$1" 2> /dev/null
             sleep 1
-            kill -9 "$1" ${2:+"$2"} 2> /dev/null
-            wait "$1" 2> /dev/null
-            return 124
+            [ "$2" = 0 ] || kill -9 "$2" 2> /dev/null
+            kill -9 "$1" 2> /dev/null
+            return
         fi
         if [ $((now - shown)) -ge "$PROGRESS_SECONDS" ]; then
             shown=$now
-            sent=$(written_by "$1")
-            say "$(size_of "$sent") in $((now - begin)) s, $(size_of $((sent / (now - begin))))/s"
+            progress "$(written_by "$1")" $((now - begin))
         fi
         sleep "$TICK"
     done
-    wait "$1"
+}
+
+# progress BYTES SECONDS: a line on the console; of what is sent as it is, how much of all, too
+progress() {
+    of=''
+    # shellcheck disable=SC2154  # capture.sh's
+    [ "$TOTAL" -eq 0 ] || of=" of $(size_of "$TOTAL") ($(($1 / (TOTAL / 100 + 1)))%)"
+    say "$(size_of "$1")$of in $2 s, $(size_of $(($1 / ($2 + ($2 == 0)))))/s"
 }
 
 # a capture kernel that hangs for ever keeps its machine from coming back
@@ -138,16 +166,17 @@ memory() {
 end_machine() {
     sync
     case $1 in
-        halt) flag=-f word=halt key=b ;;
-        poweroff) flag=-f word=poweroff key=o ;;
-        *) flag=-f word=reboot key=b ;;
+        halt) word=halt key=b ;;
+        poweroff) word=poweroff key=o ;;
+        *) word=reboot key=b ;;
     esac
     say "$word"
+    command -v busybox > /dev/null 2>&1 && deadline 20 busybox $word -f
+    flag=-f
     # systemd's reboot needs -f twice to do it without asking a manager that is not there
     command -v systemctl > /dev/null 2>&1 && flag="-f -f"
     # shellcheck disable=SC2086
     deadline 20 $word $flag
-    command -v busybox > /dev/null 2>&1 && deadline 20 busybox $word -f
     [ "$word" = halt ] && while :; do sleep 3600; done
     echo $key > "$R/proc/sysrq-trigger"
     sleep 30

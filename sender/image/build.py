@@ -22,6 +22,7 @@ from sender.image.plan import ETC, KEY, Facts, Plan, compile_plan, device_node
 DRACUT_SECONDS = 1800
 _NAMES = {
     f"{ETC}/plan": "kdump.conf",
+    f"{ETC}/quick": "the network of this host",
     f"{ETC}/known_hosts": "the servers' host keys",
     KEY: "the ssh key",
     "/etc/hosts": "the addresses of names in kdump.conf",
@@ -170,7 +171,7 @@ def _slow_stamp(host: Host, config: Config, facts: Facts, plan: Plan, version: s
         "devices of the targets": " ".join(devices_of(host, plan)),
         "the network cards": " ".join(facts.network.interfaces),
         "dracut_args": " ".join(config.dracut_args),
-        "the programs wanted": " ".join((*needs.programs, *needs.perhaps)),
+        "the programs wanted": " ".join((*needs.programs, *needs.perhaps)) + " dhclient" * needs.lease,
         "kdump-net's dracut module": _digest(b"".join(p.read_bytes() for p in sorted(_module_files()))),
     }
     for program in (*needs.programs, "dracut"):

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,7 @@ def gather(host: Host, config: Config, patience: float = 0) -> tuple[Facts, tupl
             fence_program=next((p for p in FENCE_SENDERS if host.path(p).exists()), ""),
             programs=programs,
             network_modules=_network_modules(host),
+            tools=_tools(host),
         ),
         tuple(warnings),
     )
@@ -180,7 +183,23 @@ def _network(host: Host, addresses: dict[str, str], warnings: list[str]) -> Netw
         host.run(["ip", "-j", "-d", "address"], 20).out, routes, _nameservers(host), _hostname(host)
     )
     warnings += network.warnings
-    return network
+    return replace(network, card_drivers=_card_drivers(host, network.interfaces))
+
+
+def _card_drivers(host: Host, interfaces: Iterable[str]) -> tuple[str, ...]:
+    """The kernel modules of the cards and of the buses they sit on, the bus first."""
+    found: dict[str, None] = {}
+    for name in interfaces:
+        device = host.path(f"/sys/class/net/{name}/device")
+        chain = []
+        place = device.resolve() if device.exists() else host.path("/")
+        while place != place.parent and place != host.path("/sys/devices"):
+            module = place / "driver/module"
+            if module.exists():
+                chain.append(module.resolve().name)
+            place = place.parent
+        found |= dict.fromkeys(reversed(chain))
+    return tuple(found)
 
 
 def _network_modules(host: Host) -> tuple[str, ...]:
@@ -193,6 +212,14 @@ def _network_modules(host: Host) -> tuple[str, ...]:
     if any(host.path(name).exists() for name in manager):
         return (*systemd, "network-manager", "network")
     return (*systemd, "systemd-networkd", "network")
+
+
+def _tools(host: Host) -> frozenset[str]:
+    """Programs of this host that make others unnecessary in the image."""
+    tools = {"busybox"} if shutil.which("busybox") else set()
+    if shutil.which("dash") and host.path(f"{DRACUT_HOME}/modules.d/00dash").exists():
+        tools.add("dash")
+    return frozenset(tools)
 
 
 def _nameservers(host: Host) -> list[str]:

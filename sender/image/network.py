@@ -14,15 +14,22 @@ from typing import Any
 
 # network-legacy of dracut cannot rename an interface into a name the kernel itself gives out
 _KERNEL_NAMES = ("eth", "wlan", "ib")
+_MTU = 1500  # of Ethernet, and what the kernel gives a card
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """``arguments`` for the image's command line; ``interfaces`` the physical ones, for their drivers."""
+    """``arguments`` for the image's command line; ``interfaces`` the physical ones, for their drivers.
+
+    ``quick`` says the same for capture's quick.sh, which needs no udev: ``card NAME MAC`` and lines of
+    ip-batch; empty where an address has to be asked for or an interface is made of others.
+    """
 
     arguments: tuple[str, ...] = ()
     interfaces: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+    card_drivers: tuple[str, ...] = ()
 
     @property
     def drivers(self) -> tuple[str, ...]:
@@ -31,7 +38,7 @@ class Network:
         used = [
             kinds[word] for word in dict.fromkeys(a.split("=")[0] for a in self.arguments) if word in kinds
         ]
-        return ("af_packet", "ipv6", *used) if self.arguments else ()
+        return ("af_packet", "ipv6", *used, *self.card_drivers) if self.arguments else ()
 
 
 def plan_network(
@@ -50,6 +57,7 @@ def plan_network(
     physical: list[str] = []
     warnings: list[str] = []
     configured: dict[str, str] = {}  # interface and IP version -> its gateway
+    quick = _Quick()
     for remote, text in routes:
         route = next(iter(_loads(text)), None)
         device = (route or {}).get("dev", "")
@@ -62,6 +70,7 @@ def plan_network(
         gateway = route.get("gateway", "")
         version = ipaddress.ip_address(remote.split("%")[0]).version
         key = f"{device}/{version}"
+        quick.add(links[device], names[device], route, remote, version)
         if key not in configured:
             configured[key] = gateway
             _stack(device, links, names, arguments, physical)
@@ -74,7 +83,36 @@ def plan_network(
         return Network((), (), tuple(warnings))
     servers = [f"nameserver={server}" for server in nameservers if not _loopback(server)]
     wanted = dict.fromkeys([*arguments, *servers[:3], "rd.neednet=1"])
-    return Network(tuple(wanted), tuple(dict.fromkeys(physical)), tuple(warnings))
+    return Network(tuple(wanted), tuple(dict.fromkeys(physical)), tuple(warnings), quick.lines())
+
+
+class _Quick:
+    """Collects the lines of `Network.quick` while they can be had."""
+
+    def __init__(self) -> None:
+        self._cards: dict[str, None] = {}
+        self._batch: dict[str, None] = {}
+        self._possible = True
+
+    def add(self, link: dict[str, Any], name: str, route: dict[str, Any], remote: str, version: int) -> None:
+        """One remote address that is reached through this link."""
+        address = _address_of(link, route, version)
+        mac = link.get("permaddr") or link.get("address", "")
+        if link.get("linkinfo", {}).get("info_kind") or not mac or address is None or address.get("dynamic"):
+            self._possible = False
+            return
+        self._cards[f"card {name} {mac}"] = None
+        if link.get("mtu", _MTU) != _MTU:
+            self._batch[f"link set {name} mtu {link['mtu']}"] = None
+        self._batch[f"link set {name} up"] = None
+        now = " nodad" if version == 6 else ""  # nobody else took it since the crash
+        self._batch[f"address add {address['local']}/{address['prefixlen']} dev {name}{now}"] = None
+        if route.get("gateway"):
+            bits = 32 if version == 4 else 128
+            self._batch[f"route replace {remote}/{bits} via {route['gateway']} dev {name} onlink"] = None
+
+    def lines(self) -> tuple[str, ...]:
+        return (*self._cards, *self._batch) if self._possible else ()
 
 
 def _stack(
@@ -130,10 +168,8 @@ def _address(
     link: dict[str, Any], route: dict[str, Any], version: int, gateway: str, name: str, hostname: str
 ) -> str:
     """The ``ip=`` argument of one interface: dynamic where the host's address is, else the same address."""
-    family = "inet" if version == 4 else "inet6"
-    source = route.get("prefsrc") or route.get("src", "")
-    found = [a for a in link.get("addr_info", []) if a.get("family") == family and a.get("scope") == "global"]
-    address = next((a for a in found if a.get("local") == source), found[0] if found else None)
+    address = _address_of(link, route, version)
+    mtu = f":{link['mtu']}" if link.get("mtu", _MTU) != _MTU else ""
     if address is None or address.get("dynamic"):
         if version == 4:
             return f"ip={name}:dhcp"
@@ -141,9 +177,17 @@ def _address(
         return f"ip={name}:dhcp6" if stateful else f"ip={name}:auto6"
     if version == 4:
         mask = ipaddress.ip_network(f"0.0.0.0/{address['prefixlen']}").netmask
-        return f"ip={address['local']}::{gateway}:{mask}:{hostname}:{name}:none"
+        return f"ip={address['local']}::{gateway}:{mask}:{hostname}:{name}:none{mtu}"
     through = f"[{gateway}]" if gateway else ""
-    return f"ip=[{address['local']}]::{through}:{address['prefixlen']}:{hostname}:{name}:none"
+    return f"ip=[{address['local']}]::{through}:{address['prefixlen']}:{hostname}:{name}:none{mtu}"
+
+
+def _address_of(link: dict[str, Any], route: dict[str, Any], version: int) -> dict[str, Any] | None:
+    """The link's own address on the way to a remote, as ``ip -j`` prints it."""
+    family = "inet" if version == 4 else "inet6"
+    source = route.get("prefsrc") or route.get("src", "")
+    found = [a for a in link.get("addr_info", []) if a.get("family") == family and a.get("scope") == "global"]
+    return next((a for a in found if a.get("local") == source), found[0] if found else None)
 
 
 def _bond_options(data: dict[str, Any]) -> str:

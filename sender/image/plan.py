@@ -53,6 +53,8 @@ class Facts:
     programs: Mapping[str, bytes] = field(default_factory=dict)
     # dracut's, first the one that configures
     network_modules: tuple[str, ...] = ("network-legacy", "network")
+    # of busybox and dash, those this host has
+    tools: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,13 @@ class Needs:
     perhaps: tuple[str, ...]
     drivers: tuple[str, ...]
     devices: tuple[str, ...]
+    lease: bool = False  # an address has to be asked for
 
     def text(self) -> str:
         """The file the dracut module reads."""
         rows = [f"module {m}" for m in self.modules]
         rows += [f"program {p}" for p in self.programs] + [f"perhaps {p}" for p in self.perhaps]
-        rows += [f"driver {d}" for d in self.drivers]
+        rows += [f"driver {d}" for d in self.drivers] + ["lease yes"] * self.lease
         return "".join(f"{row}\n" for row in rows)
 
 
@@ -93,8 +96,11 @@ class Place:
 # what the scripts call besides what dracut's base module brings
 _ALWAYS = "ip date grep dd sync dmesg timeout setsid cat mkfifo sleep mount tr".split()  # noqa: SIM905
 # and what is taken where the host has it; makedumpfile reads the log where vmcore-dmesg is not
-_PERHAPS = "busybox reboot halt poweroff vmcore-dmesg makedumpfile systemctl blockdev umount".split()  # noqa: SIM905
+_PERHAPS = "busybox vmcore-dmesg makedumpfile blockdev umount".split()  # noqa: SIM905
+# where there is no busybox; they bring systemd's library along
+_END = ("reboot", "halt", "poweroff", "systemctl")
 _FENCE = ("openssl", "bash", "socat", "nc", "xxd", "od", "hostname")
+_NFS_DRIVERS = ("nfs", "nfsv3", "nfsv4", "nfs_layout_nfsv41_files")
 _STORAGE = (("lvm", "lvm"), ("raid", "mdraid"), ("mpath", "multipath"), ("crypt", "crypt"), ("dm", "dm"))
 
 
@@ -111,6 +117,8 @@ def compile_plan(config: Config, facts: Facts, scripts: Mapping[str, bytes]) -> 
         entries.append(Entry(f"{ETC}/fence.key", facts.keys["fence.key"], 0o600))
     entries.append(Entry(f"{ETC}/known_hosts", facts.keys.get("known_hosts", b"")))
     entries.append(Entry("/etc/cmdline.d/50-kdump-net.conf", _cmdline_text(config, facts).encode()))
+    if quick(config, facts):
+        entries.append(Entry(f"{ETC}/quick", _quick_text(config, facts).encode()))
     entries.append(Entry("/etc/hosts", _hosts_text(facts).encode()))
     entries.append(Entry("/etc/hostname", f"{facts.hostname}\n".encode()))
     entries.append(Entry("/etc/modprobe.d/kdump-net.conf", _modprobe_text(config).encode()))
@@ -122,8 +130,10 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     """What the programs, drivers and devices of a config are."""
     targets = tuple(targets)
     modules = ["base", "udev-rules", "kernel-modules", "fs-lib"]
+    if "dash" in facts.tools:
+        modules.insert(0, "dash")  # before base, which takes bash where there is no sh yet
     programs = list(_ALWAYS)
-    perhaps = list(_PERHAPS)
+    perhaps = [*_PERHAPS, *(() if "busybox" in facts.tools else _END)]
     devices = [t.device for t in targets if isinstance(t, (Filesystem, Raw)) and t.device[0] in "/ULP"]
     if config.failure_action in ("dump_to_rootfs", "mount_root_run_init") and facts.root.device:
         devices.append(facts.root.device)
@@ -131,9 +141,7 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
         modules += [*facts.network_modules, "kernel-network-modules"]
     if config.ssh_targets:
         programs += ["ssh", "scp"]
-        perhaps += {"zstd": ["zstd"], "auto": ["zstd"], "gzip": ["pigz", "gzip"]}.get(
-            config.ssh_compress, [config.ssh_compress] if config.ssh_compress != "none" else []
-        )
+        perhaps += _compressors(config)
     for target in targets:
         if isinstance(target, Nfs):
             modules.append("nfs")
@@ -156,8 +164,33 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
         *config.extra_modules,
         *facts.network.drivers,
         *(t.fstype for t in targets if isinstance(t, Filesystem)),
+        # dracut's nfs module takes only what this host has loaded now
+        *(driver for driver in _NFS_DRIVERS if any(isinstance(t, Nfs) for t in targets)),
     ]
-    return Needs(*(tuple(dict.fromkeys(x)) for x in (modules, programs, perhaps, drivers, devices)))
+    lease = any(word.startswith("ip=") and ":dhcp" in word for word in facts.network.arguments)
+    return Needs(*(tuple(dict.fromkeys(x)) for x in (modules, programs, perhaps, drivers, devices)), lease)
+
+
+def quick(config: Config, facts: Facts) -> bool:
+    """Whether everything can be done without udev: network targets, plain cards, nobody else's scripts."""
+    return (
+        bool(facts.network.quick)
+        and all(isinstance(target, (Ssh, Nfs)) for target in config.targets)
+        and config.failure_action not in ("dump_to_rootfs", "mount_root_run_init")
+        and not _scripts(config)
+    )
+
+
+def _compressors(config: Config) -> list[str]:
+    match config.ssh_compress:
+        case "none":
+            return []
+        case "auto":
+            return ["zstd"] if config.nr_cpus > 1 else []
+        case "gzip":
+            return ["pigz", "gzip"]
+        case name:
+            return [name]
 
 
 def _resolved(target: Target, config: Config, facts: Facts) -> Place:
@@ -295,6 +328,13 @@ def _cmdline_text(config: Config, facts: Facts) -> str:
     wait = max(config.net_timeout if config.needs_network else 0, config.disk_timeout, LEAST_WAIT)
     words += [f"rd.retry={wait + 10}", "rd.shell=0", "rd.emergency=reboot", "rd.hostonly=1"]
     return "".join(f"{word}\n" for word in words)
+
+
+def _quick_text(config: Config, facts: Facts) -> str:
+    """Lines of ``driver NAME``, ``card NAME MAC`` and ip-batch, in the order they are done."""
+    ipv6 = ["ipv6"] if any(" nodad" in row for row in facts.network.quick) else []
+    drivers = [*facts.network.card_drivers, *ipv6, *config.extra_modules]
+    return "".join(f"{row}\n" for row in [*(f"driver {d}" for d in drivers), *facts.network.quick])
 
 
 def _hosts_text(facts: Facts) -> str:

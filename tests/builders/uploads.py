@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from receiver.spool.admission import Admission
 from receiver.spool.dumps import Owner, Spool
 from receiver.spool.manifest import Manifest, load
 from receiver.spool.space import Limits
@@ -40,7 +41,12 @@ class Host:
     @property
     def view(self) -> View:
         """A fresh one, as each connection has."""
-        return View(self.spool, Owner(self.name, "key", "192.0.2.7"), self.limits, self.clock)
+        return View(
+            self.spool,
+            Owner(self.name, "key", "192.0.2.7"),
+            Admission(self.spool, self.limits, clock=self.clock),
+            self.clock,
+        )
 
     def send(
         self, path: str, data: bytes, *, cuts: Sequence[int] = (), broken: str | None = None, tool: str = "dd"

@@ -160,3 +160,56 @@ def fence(home: Path, node: str) -> Iterator[Fence]:
             daemon.terminate()
             daemon.wait(20)
             daemon.stdout.close()
+
+
+GANESHA = """
+NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {port}; Bind_addr = 127.0.0.1; Enable_NLM = false;
+    Enable_RQUOTA = false; }}
+NFSV4 {{ Graceless = true; RecoveryRoot = "{home}/recovery"; Minor_Versions = 0, 1, 2; }}
+EXPORT {{ Export_Id = 1; Path = "{exported}"; Pseudo = "/export"; Access_Type = RW;
+    Squash = No_Root_Squash; SecType = sys; FSAL {{ Name = VFS; }} }}
+LOG {{ Default_Log_Level = EVENT; }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Nfs:
+    """``exported`` is what the guest knows as 10.0.2.100:/export, by QEMU's words in ``netdev``."""
+
+    exported: Path
+    netdev: str
+
+
+@contextmanager
+def nfs(home: Path) -> Iterator[Nfs]:
+    """nfs-ganesha, the user-space server, on a free port of loopback; it speaks version 4 alone."""
+    exported = home / "exported"
+    exported.mkdir(parents=True)
+    (home / "recovery").mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config, log = home / "ganesha.conf", home / "ganesha.log"
+    config.write_text(GANESHA.format(port=port, home=home, exported=exported))
+    argv = ["ganesha.nfsd", "-F", "-f", str(config), "-L", str(log), "-p", str(home / "pid")]
+    with (home / "out").open("wb") as out:
+        daemon = subprocess.Popen(argv, stdout=out, stderr=out)
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                except OSError:
+                    if time.monotonic() > deadline or daemon.poll() is not None:
+                        raise RuntimeError(log.read_text() if log.exists() else "no log") from None
+                    time.sleep(0.1)
+            forward = f"guestfwd=tcp:10.0.2.100:2049-cmd:busybox nc 127.0.0.1 {port}"
+            yield Nfs(exported, f"user,id=n0,{forward}")
+        finally:
+            daemon.terminate()
+            try:
+                daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait(10)

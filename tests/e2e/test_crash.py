@@ -17,11 +17,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.machine import CACHE, Run, boot
-from tests.e2e.server import Receiver, Sshd, fence, receiver, sshd
+from tests.e2e.machine import CACHE, Run, boot, fetch_kernel
+from tests.e2e.prebuilt import prebuild
+from tests.e2e.server import Receiver, Sshd, fence, nfs, receiver, sshd
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 REPO = Path(__file__).parent.parent.parent
@@ -104,8 +106,13 @@ def guest(
     memory: int = 768,
     reserve: str = "192M",
     image: str = "",
+    built_here: bool = True,
+    **more: Any,
 ) -> Run:
-    """One life of the guest with this kdump.conf; ``{port}`` and ``{dumps}`` stand for the server's."""
+    """One life of the guest with this kdump.conf; ``{port}`` and ``{dumps}`` stand for the server's.
+
+    ``built_here`` has dracut run on this machine, for a guest whose devices do not matter to it.
+    """
     stage = Path("/var/tmp") / f"kdump-net-e2e-stage-{tmp_path.name}-{life}"
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "scripts").mkdir(parents=True)
@@ -127,6 +134,8 @@ def guest(
     kept = CACHE / "images" / name
     if kept.exists():
         shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
+    elif built_here and not disks and "kdump_p" not in conf:
+        prebuild(stage, fetch_kernel(), family)
     try:
         return boot(
             stage,
@@ -137,6 +146,7 @@ def guest(
             until=until,
             memory=memory,
             reserve=reserve,
+            **more,
         )
     finally:
         if (stage / "images").exists():
@@ -241,6 +251,22 @@ def test_scp_over_ipv6(tmp_path: Path, server: Sshd) -> None:
     assert set(files) >= {"vmcore", "vmcore-dmesg.txt"}, run.text[-3000:]
     assert files["vmcore"].read_bytes()[:4] == b"\x7fELF"
     assert_vmcore_whole(files["vmcore"], tmp_path)
+
+
+def test_nfs(tmp_path: Path, server: Sshd) -> None:
+    """Mounted from a user-space NFS server; a file of makedumpfile's own format, beside both logs."""
+    home = Path("/var/tmp") / f"kdump-net-e2e-nfs-{tmp_path.name}"
+    try:
+        with nfs(home) as export:
+            conf = "nfs 10.0.2.100:/export\npath /crash\n"
+            run = guest(tmp_path, server, conf, netdev=export.netdev)
+            assert_rebooted(run)
+            files = {path.name: path for path in export.exported.rglob("*") if path.is_file()}
+            assert set(files) == {"vmcore", "vmcore-dmesg.txt", "kexec-dmesg.log"}, run.text[-3000:]
+            assert files["vmcore"].parent.name.startswith("10.0.2.15-")
+            assert_vmcore_whole(files["vmcore"], tmp_path)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def test_elf_and_a_post_script_that_is_told_of_success(tmp_path: Path, server: Sshd) -> None:

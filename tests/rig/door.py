@@ -17,6 +17,7 @@ from receiver.hosts.keys import HostKeys
 from receiver.hosts.limits import PasswordLimits
 from receiver.hosts.tokens import Tokens
 from receiver.settings import Settings
+from receiver.spool.admission import Admission
 from receiver.spool.dumps import Spool
 from receiver.spool.space import Limits
 from receiver.ssh.door import Door
@@ -73,7 +74,7 @@ async def open_door(directory: Path, **settings: object) -> AsyncIterator[OpenDo
         door = Door(
             settings=chosen,
             spool=spool,
-            limits=Limits(chosen.max_dump_bytes, chosen.keep_free),
+            admission=Admission(spool, Limits(chosen.max_dump_bytes, chosen.keep_free)),
             bus=bus,
             hosts=hosts,
             tokens=Tokens(chosen.state),

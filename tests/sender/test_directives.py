@@ -55,8 +55,9 @@ TABLE = {
         "nfs server:/export",
         target=("KIND=fs", "FSTYPE=nfs", "DEVICE=192.0.2.9:/export"),
         modules=("nfs",),
+        drivers=("nfs", "nfsv3", "nfsv4"),
     ),
-    "nfs4": Row("nfs4 server:/export", target=("FSTYPE=nfs4",), modules=("nfs",)),
+    "nfs4": Row("nfs4 server:/export", target=("FSTYPE=nfs4",), modules=("nfs",), drivers=("nfs", "nfsv4")),
     "net": Row("net kdump@server", target=("KIND=ssh", "SSH_USER=kdump", "SSH_HOST=server")),
     "ssh": Row(
         "ssh kdump@server:2222",

@@ -51,6 +51,9 @@ install() {
     inst_libdir_file 'libgcc_s.so*'
     mkdir -p "$initdir/root" "$initdir/run" "$initdir/etc/kdump-net"
     chmod 700 "$initdir/root"
+    # leases are asked for only where the host has one; the client is a tenth of the image
+    [[ -n $(_needs lease) ]] || rm -f "$initdir"/usr/sbin/dhclient "$initdir"/sbin/dhclient
+    inst_hook cmdline 00 "$moddir/quick.sh"
     # behind parse-root-opts (10), which asks the command line for a root
     inst_hook cmdline 12 "$moddir/cmdline.sh"
     inst_hook initqueue/online 05 "$moddir/online.sh"

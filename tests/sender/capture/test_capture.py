@@ -47,8 +47,9 @@ FAKES = {
     "ssh": """
 for last; do :; done
 [ "$1" = -Q ] && { printf 'aes128-ctr\\naes128-gcm@openssh.com\\nchacha20-poly1305@openssh.com\\n'; exit; }
-echo "ssh $last" >> $LOG
 echo "$*" >> $LOG.ssh
+case " $* " in *" -O exit "*) exit;; esac
+echo "ssh $last" >> $LOG
 [ ! -e $HOME/ssh.fails ] || { echo "ssh: connect: No route to host" >&2; exit 255; }
 [ ! -e $HOME/ssh.hangs ] || case $last in *vmcore-incomplete*) exec sleep 60;; esac
 exec sh -c "$last"

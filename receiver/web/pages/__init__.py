@@ -1,0 +1,1 @@
+"""The pages: thin handlers that read, make a view and fill a template."""

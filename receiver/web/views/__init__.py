@@ -1,0 +1,1 @@
+"""What the pages show, as frozen records: read, judged and worded here, drawn by the templates."""
