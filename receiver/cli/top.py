@@ -71,9 +71,7 @@ class Looking:
         settings, now = self._settings, time.time()
         try:
             notes = list(live.uploads(settings.root, now, settings.silence_seconds))
-            there = disk(settings.root)
-            kept = bytes_of(settings.keep_free, there.total)
-            room = Space(there.total, there.total - there.free, max(0, there.free - kept))
+            room = disk(settings.root)
         except OSError as error:
             where = error.filename or settings.root
             raise Failure(f"{where}: {error.strerror}; see `root` in the settings") from None
