@@ -18,10 +18,10 @@ from receiver.cli.columns import show
 from receiver.cli.dumps import NO_MATCH
 from receiver.cli.progress import progress_bar
 from receiver.cli.shown import human, plain
-from receiver.settings import Settings
 from receiver.spool.clock import iso
 
 if TYPE_CHECKING:
+    from receiver.settings import Settings
     from receiver.spool.retention import Choice, Need
 
 STILL_SHORT: Final = 1  # `prune`: a limit is exceeded, and nothing that may go is left
