@@ -105,7 +105,7 @@ def guest(
     kept = CACHE / "images" / name
     if kept.exists():
         shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
-    elif built_here and (not disks or "virtio_blk" in conf):
+    if built_here and (not disks or "virtio_blk" in conf):
         prebuild(stage, fetch_kernel(), network)
     try:
         return boot(
