@@ -39,5 +39,7 @@ def test_the_server_does_what_its_document_says(tmp_path: Path, data: Path) -> N
             line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
         )
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        operations = sum(len(methods) for methods in document["paths"].values())
+        assert f"Tested: {operations}\n" in done.stdout
         assert "Traceback" not in running.log.read_text()
         assert httpx.get(f"{running.ready['web']}/readyz", trust_env=False, timeout=60).status_code == 200
