@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.cli import dumps
+from receiver.cli import complete, dumps
 from receiver.cli.columns import show
 from receiver.cli.dumps import NO_MATCH
 from receiver.cli.progress import progress_bar
@@ -22,6 +22,7 @@ from receiver.settings import Settings
 from receiver.spool.clock import iso
 
 if TYPE_CHECKING:
+    from receiver.settings import Settings
     from receiver.spool.retention import Choice, Need
 
 STILL_SHORT: Final = 1  # `prune`: a limit is exceeded, and nothing that may go is left
@@ -191,7 +192,7 @@ def _document(choice: Choice) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.option("--note", default="", help="Why: shown by `list` and `info`.")
 @click.pass_context
 def pin(ctx: click.Context, id: str, note: str) -> int:  # noqa: A002  # the user's word
@@ -204,7 +205,7 @@ def pin(ctx: click.Context, id: str, note: str) -> int:  # noqa: A002  # the use
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.pass_context
 def unpin(ctx: click.Context, id: str) -> int:  # noqa: A002
     """Leave a pinned dump to the rules again."""
@@ -215,6 +216,7 @@ def unpin(ctx: click.Context, id: str) -> int:  # noqa: A002
 
 def _change(settings: Settings, id_: str, change: Any) -> int:
     from receiver import stores
+    from receiver.spool.clock import iso
 
     dump = dumps.one(settings, id_)
     if dump is None:
