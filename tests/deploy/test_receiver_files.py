@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from receiver.settings import Settings, load
+from receiver.targets import Apprise, Fence, Program, Webhook
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 FILES = DEPLOY / "receiver"
@@ -21,8 +22,11 @@ FILES = DEPLOY / "receiver"
 def test_the_sample_explains_every_setting_and_shows_its_default() -> None:
     """A key that the sample does not name is a key that nobody finds."""
     text = (FILES / "receiver.toml").read_text()
-    shown = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
+    shown = tomllib.loads(re.sub(r"^# (\w+ = |\[)", r"\1", text, flags=re.MULTILINE))
     assert set(shown) == set(Settings.model_fields)
+    blocks = Settings.model_validate({"notify": shown["notify"]}).notify
+    assert [type(block) for block in blocks] == [Webhook, Apprise, Program, Fence]
+    assert set(shown["notify"][0]) == set(Webhook.model_fields) - {"secret_env"}
     given = tomllib.loads(text)
     deployed = {"root", "state_dir"}  # paths of the installation, not defaults
     effective, defaults = load(FILES / "receiver.toml"), Settings()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -333,7 +334,12 @@ def test_kill_9_of_the_server_loses_no_notification(tmp_path: Path) -> None:
             until(lambda: [state.name for state in outbox.states()] == ["w"])
             catalogue.journal.append([KeyEnrolled("web01", "p", "t", "one")])
             until(lambda: endpoint.requests)
+            children = Path(f"/proc/{receiver.pid}/task/{receiver.pid}/children").read_text().split()
             receiver.kill()
+            for pid in map(int, children):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                until(partial(ended, pid))
             catalogue.journal.append([KeyEnrolled("web01", "p", "t", "two")])
             endpoint.answer = 200
             receiver.start()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from receiver.catalogue.store import Catalogue, Query
 from receiver.dump.worth import Verdict
 from receiver.spool import hashing, manifest
 from receiver.spool.dumps import Spool
+from receiver.spool.manifest import Manifest
 from receiver.stores import catch_up, enlist, mend
 from receiver.wire.paths import parse_untrusted
 from tests.builders import flattened, uploads
@@ -137,6 +139,13 @@ def kills(base: Path, scenario: Scenario, step: int) -> Iterator[tuple[int, Path
         number += step
 
 
+def told_once(catalogue: Catalogue, dump: Manifest) -> bool:
+    """Whether the journal tells of each core that the dump holds, once: no webhook is lost or doubled."""
+    entries = catalogue.journal.after(0, names=["upload.finished"], dump=dump.id)
+    told = Counter(entry.fields["bytes"] for entry in entries if entry.fields["core"])
+    return told == Counter(file.bytes for file in dump.files if file.core)
+
+
 def check(place: Path, acknowledged: list[tuple[str, str]]) -> None:
     """The next start: every acknowledged file is found, and every manifest tells the truth."""
     spool = uploads.spool_in(place)
@@ -168,6 +177,7 @@ def check(place: Path, acknowledged: list[tuple[str, str]]) -> None:
             assert (directory / "vmcore").exists()
             assert dump.verdict == Verdict.COMPLETE
         assert [row for row in catalogue.find(Query()) if row.directory == directory.name] == [dump]
+        assert told_once(catalogue, dump)
     for name, sha256 in acknowledged:
         assert name in stored[sha256]
     # Once is enough: a second start finds nothing to do.
