@@ -57,7 +57,7 @@ e2e: $(VENV)/.test
 
 # one kernel crash, from the panic to the receiver's report
 crash: $(VENV)/.test
-	./tests/packages.sh e2e
+	./tests/packages.sh crash
 	$(BIN)/python -m pytest -m slow tests/e2e/test_crash.py -k three_programs
 
 screenshots: $(VENV)/.test

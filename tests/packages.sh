@@ -31,8 +31,8 @@ need mandoc mandoc
 # PostgreSQL's programs lie beside the path, one directory a version.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 
-# `make e2e` boots guests that crash
-if [ "${1:-}" = e2e ]; then
+# `make crash` boots a guest that crashes, `make e2e` many
+if [ "${1:-}" = crash ] || [ "${1:-}" = e2e ]; then
     need qemu-system-x86_64 qemu-system-x86
     need kexec kexec-tools
     need dracut dracut-core
@@ -42,11 +42,13 @@ if [ "${1:-}" = e2e ]; then
     need busybox busybox
     need cpio cpio
     need debugfs e2fsprogs
+    need dash dash
+    need udevadm udev
+fi
+if [ "${1:-}" = e2e ]; then
     need ganesha.nfsd nfs-ganesha-vfs
     need mount.nfs nfs-common
-    need dash dash
     need debootstrap debootstrap
-    need udevadm udev
 fi
 
 [ -z "$missing" ] && exit 0

@@ -164,8 +164,12 @@ class Admission:
     def tidy(self) -> None:
         """Take back what was promised to uploads whose process died."""
         with self._ledger.changing() as transaction:
-            for upload in transaction.uploads():
-                if self._clock() - upload.since > ORPHAN_SECONDS and not self._grows(upload):
+            old = [one for one in transaction.uploads() if self._clock() - one.since > ORPHAN_SECONDS]
+        # Not while the ledger is held: who holds the dump may wait for that.
+        void = [upload for upload in old if not self._grows(upload)]
+        if void:
+            with self._ledger.changing() as transaction:
+                for upload in void:
                     transaction.release(upload.id)
 
     def _fits(self, transaction: Transaction, host: str, size: int) -> bool:

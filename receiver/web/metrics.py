@@ -34,8 +34,9 @@ BATCH: Final = 2000
 KEPT: Final = "metrics.json"
 GAUGES_SECONDS: Final = 5.0  # that what costs a look at the stores is kept
 COUNTERS: Final = (
-    ("uploads", "Files received, by verdict and kdump client", ("result", "client")),
-    ("uploads_started", "Uploads that began", ()),
+    ("uploads", "Cores received, by verdict and kdump client, and what failed", ("result", "client")),
+    ("files", "Logs and other files received, by verdict and kdump client", ("result", "client")),
+    ("uploads_started", "Uploads that began, of whatever file", ()),
     ("upload_bytes", "Logical bytes stored", ()),
     ("upload_wire_bytes", "Bytes received for them", ()),
     ("refused", "What was refused, and why", ("what", "reason")),

@@ -86,7 +86,8 @@ class Tally:
     def _finished(self, said: dict[str, Any], client: str | None) -> None:
         verdict = str(said.get("verdict", ""))
         family = Family.from_text(client or "").label
-        self.add("uploads", (verdict if verdict in _VERDICTS else OTHER, family))
+        metric = "uploads" if said.get("core") else "files"
+        self.add(metric, (verdict if verdict in _VERDICTS else OTHER, family))
         self.add("upload_bytes", (), _amount(said.get("bytes")))
         self.add("upload_wire_bytes", (), _amount(said.get("wire_bytes")))
         if said.get("core"):

@@ -237,6 +237,10 @@ capture() {
     start_capture_timeout
     feed_watchdogs
     memory "the start"
+    # dracut loads them once udev has settled, which it may not have in time
+    for module in $EXTRA_MODULES; do
+        modprobe -q "$module" || warn "the module $module was not loaded"
+    done
     tell_cluster
     if ! run_pre; then
         warn "kdump_pre script exited with non-zero status: no dump"

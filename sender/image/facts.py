@@ -61,6 +61,7 @@ def gather(host: Host, config: Config, patience: float = 0) -> tuple[Facts, tupl
             programs=programs,
             network_modules=_network_modules(host),
             tools=_tools(host),
+            watchdogs=_watchdog_drivers(host),
         ),
         tuple(warnings),
     )
@@ -190,16 +191,28 @@ def _card_drivers(host: Host, interfaces: Iterable[str]) -> tuple[str, ...]:
     """The kernel modules of the cards and of the buses they sit on, the bus first."""
     found: dict[str, None] = {}
     for name in interfaces:
-        device = host.path(f"/sys/class/net/{name}/device")
-        chain = []
-        place = device.resolve() if device.exists() else host.path("/")
-        while place != place.parent and place != host.path("/sys/devices"):
-            module = place / "driver/module"
-            if module.exists():
-                chain.append(module.resolve().name)
-            place = place.parent
-        found |= dict.fromkeys(reversed(chain))
+        found |= dict.fromkeys(_drivers_of(host, host.path(f"/sys/class/net/{name}/device")))
     return tuple(found)
+
+
+def _watchdog_drivers(host: Host) -> tuple[str, ...]:
+    """Of the hardware watchdogs: one that runs goes on running through the crash, and has to be fed."""
+    found: dict[str, None] = {}
+    for watchdog in sorted(host.path("/sys/class/watchdog").glob("watchdog*")):
+        found |= dict.fromkeys(_drivers_of(host, watchdog / "device"))
+    return tuple(found)
+
+
+def _drivers_of(host: Host, device: Path) -> list[str]:
+    """The kernel modules of a device of sysfs and of those it hangs on, the outermost first."""
+    chain: list[str] = []
+    place = device.resolve() if device.exists() else host.path("/")
+    while place != place.parent and place != host.path("/sys/devices"):
+        module = place / "driver/module"
+        if module.exists():
+            chain.insert(0, module.resolve().name)
+        place = place.parent
+    return chain
 
 
 def _network_modules(host: Host) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ from sender.image.network import Network
 ETC = "/etc/kdump-net"
 LIB = "/usr/lib/kdump-net"
 KEY = f"{ETC}/key"
-LEAST_WAIT = 20  # seconds for udev to find what is there
+LEAST_WAIT = (
+    60  # seconds for udev to find what is there; a machine of many cards and disks takes half of them
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Facts:
     network_modules: tuple[str, ...] = ("network-legacy", "network")
     # of busybox and dash, those this host has
     tools: frozenset[str] = frozenset()
+    # kernel modules of the hardware watchdogs
+    watchdogs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     drivers = [
         *config.extra_modules,
         *facts.network.drivers,
+        *facts.watchdogs,
         *(t.fstype for t in targets if isinstance(t, Filesystem)),
         # dracut's nfs module takes only what this host has loaded now
         *(driver for driver in _NFS_DRIVERS if any(isinstance(t, Nfs) for t in targets)),
@@ -337,7 +342,7 @@ def _cmdline_text(config: Config, facts: Facts) -> str:
 def _quick_text(config: Config, facts: Facts) -> str:
     """Lines of ``driver NAME``, ``card NAME MAC`` and ip-batch, in the order they are done."""
     ipv6 = ["ipv6"] if any(" nodad" in row for row in facts.network.quick) else []
-    drivers = [*facts.network.card_drivers, *ipv6, *config.extra_modules]
+    drivers = [*facts.watchdogs, *facts.network.card_drivers, *ipv6]
     return "".join(f"{row}\n" for row in [*(f"driver {d}" for d in drivers), *facts.network.quick])
 
 

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e.guest import guest
 from tests.e2e.machine import CACHE, Run, lacking, run_qemu
 from tests.e2e.server import Sshd, sshd
 from tests.e2e.stock_guest import disk, has_crash_initrd, keep_crash_initrd, stock_argv
-from tests.e2e.test_crash import guest
 
 SECONDS = 900
 LEAST, STEP, MOST = 48, 8, 192  # MiB of crashkernel=

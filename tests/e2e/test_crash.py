@@ -7,75 +7,31 @@ image in the guest with dracut (two minutes of software emulation), later ones f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.machine import CACHE, Run, boot, copy_with_libraries, fetch_kernel, lacking
-from tests.e2e.prebuilt import UUID, prebuild
-from tests.e2e.server import Receiver, Sshd, fence, nfs, receiver, sshd
+from tests.e2e.guest import (
+    CRASHES,
+    DISK_DRIVERS,
+    PREPARE,
+    assert_flattened_whole,
+    assert_rebooted,
+    assert_vmcore_whole,
+    blank_disk,
+    from_disk,
+    guest,
+    head,
+)
+from tests.e2e.prebuilt import UUID
+from tests.e2e.server import Sshd, fence, nfs, receiver
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(bool(lacking()), reason=f"for want of {', '.join(lacking())}"),
-]
-REPO = Path(__file__).parent.parent.parent
-KDUMP = Path(sys.executable).parent / "kdump"
-
-ADDRESS = "ip addr add 10.0.2.15/24 dev"
-NETWORK = {
-    "ipv4": f"ip link set enp0s2 up; {ADDRESS} enp0s2",
-    "ipv6": "ip link set enp0s2 up; ip -6 addr add fec0::15/64 dev enp0s2 nodad",
-    # what a lease looks like
-    "dhcp": f"ip link set enp0s2 up; {ADDRESS} enp0s2 valid_lft 86400 preferred_lft 86400",
-    "bond": "modprobe bonding max_bonds=0; ip link add bond0 type bond mode active-backup miimon 100;"
-    f" ip link set enp0s2 master bond0; ip link set bond0 up; {ADDRESS} bond0",
-    "bridge": "ip link add bridge0 type bridge; ip link set enp0s2 master bridge0;"
-    f" ip link set enp0s2 up; ip link set bridge0 up; {ADDRESS} bridge0",
-}
-PREPARE = """
-eval "$NETWORK"
-if [ "$FAMILY" = 6 ]; then ip -6 route add default via fec0::2; else ip route add default via 10.0.2.2; fi
-install -m 600 $stage/id /root/.ssh/kdump_id_ed25519
-echo "$KNOWN" > /root/.ssh/known_hosts
-cp $stage/kdump.conf /etc/kdump.conf
-mkdir -p /var/lib/kdump /opt/kdump
-cp -a $stage/scripts/. /opt/kdump/ 2>/dev/null
-cp -a $IMAGES/. /var/lib/kdump/ 2>/dev/null
-"""
-START = """
-$KDUMP start; mark "start $?"
-mkdir -p $IMAGES; cp -a /var/lib/kdump/base-* /var/lib/kdump/stamp-* $IMAGES/
-ls -l /var/lib/kdump
-sync
-grep -q 1 /sys/kernel/kexec_crash_loaded || return
-mark crash
-echo c > /proc/sysrq-trigger
-"""
-
-
-UNREACHABLE = "ssh root@10.0.2.2:1\npath /var/crash\nnet_timeout 10\n"
-DISK_DRIVERS = "extra_modules virtio_blk ext4\n"
-KNOWN_AT_PORT_1 = PREPARE.replace('echo "$KNOWN"', 'echo "${KNOWN/]:*ssh/]:1 ssh}"')
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Sshd]:
-    home = Path("/var/tmp") / f"kdump-net-e2e-{tmp_path.name}"
-    with sshd(home) as running:
-        yield running
-    shutil.rmtree(home)
+pytestmark = CRASHES
 
 
 class Listener(threading.Thread):
@@ -104,118 +60,6 @@ class Listener(threading.Thread):
             end.sendto(b"stop", ("127.0.0.1", self.port))
         self.join(10)
         self.socket.close()
-
-
-def guest(
-    tmp_path: Path,
-    server: Sshd | Receiver,
-    conf: str,
-    script: str = PREPARE + START,
-    *,
-    scripts: dict[str, str] | None = None,
-    network: str = "ipv4",
-    disks: Sequence[Path] = (),
-    seconds: float = 600,
-    life: int = 1,
-    until: str = "",
-    memory: int = 768,
-    reserve: str = "192M",
-    image: str = "",
-    built_here: bool = True,
-    **more: Any,
-) -> Run:
-    """One life of the guest with this kdump.conf; ``{port}`` and ``{dumps}`` stand for the server's.
-
-    ``built_here`` has dracut run on this machine, for a guest whose devices do not matter to it.
-    """
-    stage = Path("/var/tmp") / f"kdump-net-e2e-stage-{tmp_path.name}-{life}"
-    shutil.rmtree(stage, ignore_errors=True)
-    (stage / "scripts").mkdir(parents=True)
-    for name, text in (scripts or {}).items():
-        (stage / "scripts" / name).write_text(text)
-        (stage / "scripts" / name).chmod(0o755)
-    text = conf.replace("{port}", str(server.port)).replace("{dumps}", str(getattr(server, "dumps", "")))
-    (stage / "kdump.conf").write_text(text)
-    shutil.copy(server.key, stage / "id")
-    # images are kept by what makes dracut's part differ, which the port and the directory do not
-    name = image or hashlib.sha256(f"{conf}{network}".encode()).hexdigest()[:12]
-    known = server.host_key_line
-    environment = {
-        "KDUMP": f"env PYTHONPATH={REPO} {KDUMP}",
-        "KNOWN": known.replace("10.0.2.2", "fec0::2") if network == "ipv6" else known,
-        "FAMILY": "6" if network == "ipv6" else "4",
-        "NETWORK": NETWORK[network],
-        "IMAGES": str(stage / "images"),
-    }
-    kept = CACHE / "images" / name
-    if kept.exists():
-        shutil.copytree(kept, stage / "images", dirs_exist_ok=True)
-    elif built_here and (not disks or "virtio_blk" in conf):
-        prebuild(stage, fetch_kernel(), network)
-    try:
-        return boot(
-            stage,
-            script,
-            environment=environment,
-            disks=disks,
-            seconds=seconds,
-            until=until,
-            memory=memory,
-            reserve=reserve,
-            **more,
-        )
-    finally:
-        if (stage / "images").exists():
-            shutil.copytree(stage / "images", kept, dirs_exist_ok=True)
-        (CACHE / "last").mkdir(parents=True, exist_ok=True)
-        shutil.copy(stage / "console.log", CACHE / "last" / f"{tmp_path.name}-{life}.log")
-        shutil.rmtree(stage)
-
-
-def blank_disk(path: Path, megabytes: int, *, uuid: str = "") -> Path:
-    """A sparse disk image, with an ext4 on it where a UUID is given."""
-    with path.open("wb") as file:
-        file.truncate(megabytes << 20)
-    if uuid:
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-U", uuid, str(path)], check=True)
-    return path
-
-
-def head(path: Path) -> bytes:
-    """The first bytes."""
-    with path.open("rb") as file:
-        return file.read(12)
-
-
-def from_disk(disk: Path, name: str, to: Path) -> list[Path]:
-    """The files matching a debugfs path of an ext4 image, copied out."""
-    to.mkdir()
-    subprocess.run(["debugfs", "-R", f"rdump {name} {to}", str(disk)], check=True, capture_output=True)
-    return sorted(path for path in to.rglob("*") if path.is_file())
-
-
-def assert_flattened_whole(path: Path, tmp_path: Path) -> None:
-    """makedumpfile itself can put it together, and the panic is in it."""
-    whole = tmp_path / "vmcore.whole"
-    with path.open("rb") as file:
-        subprocess.run(
-            ["makedumpfile", "-R", str(whole)], stdin=file, check=True, capture_output=True, timeout=120
-        )
-    assert_vmcore_whole(whole, tmp_path)
-
-
-def assert_vmcore_whole(path: Path, tmp_path: Path) -> None:
-    """The crashed kernel's log is read out of the dump's own memory image."""
-    log = tmp_path / "dmesg.whole"
-    log.unlink(missing_ok=True)
-    subprocess.run(
-        ["makedumpfile", "--dump-dmesg", str(path), str(log)], check=True, capture_output=True, timeout=120
-    )
-    assert "Kernel panic - not syncing: sysrq triggered crash" in log.read_text(errors="replace")
-
-
-def assert_rebooted(run: Run) -> None:
-    assert "Restarting system" in run.text, run.text[-3000:]
 
 
 def test_a_crash_arrives_over_ssh_and_the_cluster_hears_of_it_first(tmp_path: Path, server: Sshd) -> None:
@@ -382,97 +226,6 @@ def test_a_raw_partition_is_emptied_at_the_next_start(tmp_path: Path, server: Ss
     assert_vmcore_whole(files["vmcore"], tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("action", "end"),
-    [("reboot", "Restarting system"), ("poweroff", "Power down"), ("halt", "System halted")],
-)
-def test_when_nobody_takes_the_dump_the_failure_action_comes(
-    tmp_path: Path, server: Sshd, action: str, end: str
-) -> None:
-    """A closed port: given up after net_timeout, kdump_post told 1."""
-    conf = UNREACHABLE + f"kdump_post /opt/kdump/post.sh\nfailure_action {action}\n"
-    script = KNOWN_AT_PORT_1 + START
-    run = guest(
-        tmp_path,
-        server,
-        conf,
-        script,
-        scripts={"post.sh": '#!/bin/sh\necho "@@ post got $1"\n'},
-        until=end,
-        image="unreachable",
-    )
-    assert "@@ post got 1" in run.text, run.text[-3000:]
-    assert f"failure_action is {action}" in run.text
-    assert end in run.text
-
-
-def test_a_shell_when_nobody_takes_the_dump(tmp_path: Path, server: Sshd) -> None:
-    """failure_action shell: somebody at the console looks at the core; exit goes on to final_action."""
-    run = guest(
-        tmp_path,
-        server,
-        UNREACHABLE + "failure_action shell\nfinal_action poweroff\n",
-        KNOWN_AT_PORT_1 + START,
-        typed=[
-            ("a shell; when it ends", ""),
-            ("# ", "dd if=/proc/vmcore bs=4 count=1 2>/dev/null | grep -c ELF; echo @@$((40 + 2))"),
-            ("@@42", "exit"),
-        ],
-        seconds=240,
-    )
-    assert "@@42" in run.text, run.text[-3000:]
-    assert run.text.splitlines()[-1].startswith("["), run.text[-500:]
-    assert "Power down" in run.text
-
-
-def root_disk(path: Path, tree: Path) -> Path:
-    """An ext4 that stands for the guest's own root: an init that says what it sees, and nothing else."""
-    for name in ("bin", "sbin", "dev", "proc", "sys", "run", "tmp", "var"):
-        (tree / name).mkdir(parents=True)
-    copy_with_libraries(Path(shutil.which("busybox") or "/bin/busybox"), tree, tree / "bin/busybox")
-    (tree / "bin/sh").symlink_to("busybox")
-    (tree / "sbin/init").write_text(
-        "#!/bin/sh\nexec > /dev/console 2>&1\n"
-        "echo @@ init of the root, vmcore begins with $(/bin/busybox head -c 4 /proc/vmcore)\n"
-        "/bin/busybox sync; /bin/busybox reboot -f\n"
-    )
-    (tree / "sbin/init").chmod(0o755)
-    blank_disk(path, 512)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-U", UUID, "-d", str(tree), str(path)], check=True)
-    return path
-
-
-# the guest's real root is an overlay in memory; findmnt is told of the disk in its place
-ROOT_IS_DISK = """
-mkdir -p /opt/bin; cat > /opt/bin/findmnt <<END
-#!/bin/sh
-echo '{"filesystems":[{"source":"/dev/vda","fstype":"ext4","target":"/","uuid":"%s","fsroot":"/"}]}'
-END
-chmod 755 /opt/bin/findmnt; PATH=/opt/bin:$PATH
-""".replace("%s", UUID)
-
-
-def test_dump_to_rootfs_when_nobody_takes_it(tmp_path: Path, server: Sshd) -> None:
-    """The root file system of the crashed system takes the dump, under path."""
-    disk = root_disk(tmp_path / "disk", tmp_path / "tree")
-    conf = UNREACHABLE + DISK_DRIVERS + "failure_action dump_to_rootfs\n"
-    run = guest(tmp_path, server, conf, KNOWN_AT_PORT_1 + ROOT_IS_DISK + START, disks=[disk], image="rootfs")
-    assert_rebooted(run)
-    files = {path.name: path for path in from_disk(disk, "/var/crash", tmp_path / "out")}
-    assert set(files) == {"vmcore", "vmcore-dmesg.txt", "kexec-dmesg.log"}, run.text[-3000:]
-    assert files["vmcore"].parent.name.startswith("127.0.0.1-")
-    assert_vmcore_whole(files["vmcore"], tmp_path)
-
-
-def test_mount_root_run_init_when_nobody_takes_it(tmp_path: Path, server: Sshd) -> None:
-    """The root file system's own init starts in the capture kernel and finds the core."""
-    disk = root_disk(tmp_path / "disk", tmp_path / "tree")
-    conf = UNREACHABLE + DISK_DRIVERS + "default mount_root_run_init\n"
-    run = guest(tmp_path, server, conf, KNOWN_AT_PORT_1 + ROOT_IS_DISK + START, disks=[disk], image="rootfs")
-    assert "@@ init of the root, vmcore begins with \x7fELF" in run.text, run.text[-3000:]
-    assert_rebooted(run)
-
-
 def test_kdump_test_and_then_the_real_thing(tmp_path: Path) -> None:
     """`kdump test` first, then `kdump test --crash`: the name is typed, and a whole dump arrives."""
     asked = """
@@ -494,28 +247,3 @@ $KDUMP test --crash < /dev/console; mark "not crashed $?"
     assert_rebooted(run)
     assert [dump["verdict"] for dump in dumps] == ["complete", "complete"], dumps
     assert sum("sysrq triggered crash" in json.dumps(dump) for dump in dumps) == 1
-
-
-def test_a_dump_kept_locally_is_delivered_at_the_next_boot(tmp_path: Path, server: Sshd) -> None:
-    """The server is away at the crash and back after the reboot."""
-    disk = blank_disk(tmp_path / "disk", 512, uuid=UUID)
-    mount = "mkdir -p /var/crash; mount -t ext4 /dev/vda /var/crash\n"
-    away = UNREACHABLE + DISK_DRIVERS + "fallback local\n"
-    run = guest(tmp_path, server, away, KNOWN_AT_PORT_1 + mount + START, disks=[disk])
-    assert_rebooted(run)
-    assert server.files() == {}
-    # the same configuration with the server back, on the port it has now
-    back = "ssh root@10.0.2.2:{port}\npath {dumps}\nfallback local /var/crash\n"
-    second = guest(
-        tmp_path,
-        server,
-        back,
-        PREPARE + mount + '$KDUMP deliver; mark "deliver $?"; ls /var/crash/*; umount /var/crash\n',
-        disks=[disk],
-        life=2,
-    )
-    assert "@@ deliver 0" in second.text, second.text[-3000:]
-    files = server.files()
-    assert set(files) >= {"vmcore", "vmcore-dmesg.txt"}
-    assert files["vmcore"].parent.name.startswith("10.0.2.15-")
-    assert_vmcore_whole(files["vmcore"], tmp_path)

@@ -75,6 +75,12 @@ def cores(receiver: Receiver) -> set[str]:
     return {name for name, dump in found.items() if any(file["core"] for file in dump["files"])}
 
 
+def taken(receiver: SmallDisk) -> int:
+    """Bytes that the disk gave to dumps."""
+    dumps = [path for path in receiver.disk.iterdir() if not path.name.startswith(".")]
+    return sum(path.lstat().st_blocks * 512 for dump in dumps for path in dump.iterdir())
+
+
 @needs_mounts
 def test_every_client_hears_of_a_full_quota_in_its_own_words(tmp_path: Path) -> None:
     """dd, cat, both scp, sftp: status and text; the other host goes on; df says how much is left."""
@@ -182,43 +188,35 @@ def test_the_oldest_cores_give_way_and_their_logs_stay(tmp_path: Path) -> None:
         use = json.loads(receiver.cli("space", "--json").stdout)
         assert use["bytes"] <= use["max_use"] == 32 * MB
         assert use["pinned"] == 1
-        on_disk = sum(
-            path.lstat().st_blocks * 512 for name in found for path in (receiver.disk / name).iterdir()
-        )
-        assert use["bytes"] == on_disk
+        assert use["bytes"] == taken(receiver)
 
 
 @needs_mounts
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_many_at_once_never_overrun_the_limit(tmp_path: Path, workers: int) -> None:
-    """Thirty clients, a few processes: what is stored never exceeds max_use, and old cores made room."""
+    """Eighteen uploads, a few processes: what is stored never exceeds max_use, and old cores made room."""
     settings = f"max_use = '40M'\nworkers = {workers}"
     with SmallDisk(tmp_path, settings, size="80m") as receiver:
-        clients = [Client.enrolled(receiver, f"web{number:02}") for number in range(6)]
-        for client in clients[:4]:
+        clients = [Client.enrolled(receiver, f"web{number:02}") for number in range(4)]
+        for client in clients:
             assert dd(client, "/c/old/vmcore", 4 * MB).returncode == 0
             assert dd(client, "/c/older/vmcore", 4 * MB).returncode == 0
         before = cores(receiver)
-        with ThreadPoolExecutor(10) as pool:
+        with ThreadPoolExecutor(6) as pool:
             jobs = [
-                pool.submit(dd, clients[number % 8], f"/c/new-{number}/vmcore", 3 * MB)
-                for number in range(40)
+                pool.submit(dd, clients[number % 4], f"/c/new-{number}/vmcore", 3 * MB)
+                for number in range(18)
             ]
             statuses = [job.result().returncode for job in jobs]
-        used = sum(
-            path.lstat().st_blocks * 512
-            for directory in receiver.disk.iterdir()
-            if not directory.name.startswith(".")
-            for path in directory.iterdir()
-        )
-        assert used <= 40 * MB
+        assert taken(receiver) <= 40 * MB
         assert set(statuses) <= {0, 1}
         assert statuses.count(0) >= 5
         gone = before - cores(receiver)
         assert gone
-        use = json.loads(receiver.cli("space", "--json").stdout)
-        assert use["bytes"] == used
-        assert use["reserved"] == 0
+        for _ in until("the ledger says what the disk says"):
+            use = json.loads(receiver.cli("space", "--json").stdout)
+            if (use["bytes"], use["reserved"]) == (taken(receiver), 0):
+                break
 
 
 def test_a_storm_keeps_the_first_cores_and_every_log(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ TABLE = {
     },
     "virtiofs": Row("virtiofs myfs", target=("FSTYPE=virtiofs", "DEVICE=myfs"), modules=("virtiofs",)),
     "fallback": Row(SSH + "fallback local /keep", plan=("TARGETS=2",), devices=("UUID=k",)),
-    "disk_timeout": Row("ext4 UUID=1\ndisk_timeout 30", plan=("DISK_TIMEOUT=30", "WAIT_SECONDS=30")),
+    "disk_timeout": Row("ext4 UUID=1\ndisk_timeout 90", plan=("DISK_TIMEOUT=90", "WAIT_SECONDS=90")),
     "link_delay": Row("link_delay 9", plan=("LINK_DELAY=9",)),
     "kdump_post": Row(
         "kdump_post /opt/x.sh",
@@ -97,6 +97,7 @@ TABLE = {
     "extra_bins": Row("extra_bins /usr/bin/lftp strace", programs=("/usr/bin/lftp", "strace")),
     "extra_modules": Row(
         "extra_modules gfs2 dlm",
+        plan=("EXTRA_MODULES='gfs2 dlm'",),
         drivers=("gfs2", "dlm"),
         files={"/etc/cmdline.d/50-kdump-net.conf": "rd.driver.post=gfs2"},
     ),

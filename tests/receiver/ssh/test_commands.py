@@ -117,6 +117,19 @@ async def test_truncated_cores_are_answered_as_the_settings_say(tmp_path: Path, 
         assert (await client.run("dd of=/d/log.txt", input="text")).exit_status == 0
 
 
+async def test_what_a_core_is_stands_behind_dds_own_words(tmp_path: Path, data: Path) -> None:
+    """On the client's console, where nothing reads it but people; a text is answered as dd answers."""
+    async with open_door(tmp_path) as door, door.connect() as client:
+        core = (data / "vmcore.flat").read_bytes()
+        done = await client.run("dd of=/d/vmcore-incomplete", input=core, encoding=None)
+        assert isinstance(done.stderr, bytes)
+        *of_dd, ours = done.stderr.splitlines()
+        assert len(of_dd) == 3
+        assert ours.startswith(b"kdump-receiver: the core is complete, kept in ")
+        text = await client.run("dd of=/d/log.txt", input="text")
+        assert "kdump-receiver" not in str(text.stderr)
+
+
 async def test_a_stream_that_breaks_its_format_is_refused_while_it_comes(tmp_path: Path, data: Path) -> None:
     """dd's words and status 1; what came before the fault is kept as damaged."""
     stream = bytearray((data / "vmcore.flat").read_bytes())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,11 @@ def stand(place: Path, data: Path) -> Iterator[Stand]:
     lines = kernel_logs.x86(
         f"BUG: unable to handle page fault for {ATTACK}", "acme_poll", *kernel_logs.SYSCALL
     )
-    hostile = made.crash("db2", kernel_logs.log(ATTACK, *lines, ATTACK))
+    log = kernel_logs.log(ATTACK, *lines, ATTACK)
+    # What a core says of itself may be anything, too.
+    hostile = replace(made.crash("db2", log), kernel_release="6.1<img src=x>\x1b[31m\u202e", nodename=ATTACK)
+    made.spool.write(hostile)
+    made.catalogue.record(hostile)
     with Served(application(made)) as served:
         yield Stand(served.url, whole.id, hostile.id, whole.signature or "", hostile.signature or "")
     made.close()
@@ -122,6 +126,7 @@ def test_a_log_full_of_html_escapes_and_overrides_is_text(browser: Browser, stan
         page = seen.go(f"/dumps/{stand.hostile}")
         text = page.locator(".log").inner_text()
         assert "<script>document.title='owned'</script><img src=x" in text
+        assert "6.1<img src=x>␛[31m<U+202E>" in page.locator("main").inner_text()
         assert "␛[31;1mred␛[0m␇ <U+202E>esrever<U+202C> <U+200B>zero {{7*7}}" in text
         for path in ("/", f"/dumps/{stand.hostile}?q=owned", f"/groups/{stand.attack}", "/hosts/db2"):
             page = seen.go(path)

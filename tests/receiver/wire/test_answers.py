@@ -132,6 +132,16 @@ def test_the_summary_counts_blocks_as_asked() -> None:
     assert answers.dd_summary(3 << 20, 1.0, 1 << 20).startswith("3+0 records in\n3+0 records out\n")
 
 
+def test_the_last_word_on_a_core_is_one_printable_line() -> None:
+    """Whatever a client called its directory; a console shows it."""
+    assert answers.kept("complete", "", "web01/10.0.0.5-2026") == (
+        "kdump-receiver: the core is complete, kept in web01/10.0.0.5-2026\n"
+    )
+    line = answers.kept("damaged", "page 7\nis not there", "web01/\x1b[2J")
+    assert line.startswith("kdump-receiver: the core is damaged (page 7\\nis not there), kept in web01/")
+    assert line.removesuffix("\n").isprintable()
+
+
 REAL = {
     "dd": ('dd of="$1" </dev/null', "missing/f", errno.ENOENT),
     "cat": ('cat > "$1" </dev/null', "missing/f", errno.ENOENT),

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,8 +169,14 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(tmp_path: Path) -> Kernel:
-    return Kernel(tmp_path)
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    yield Kernel(tmp_path)
+    # the cluster is told until the machine is gone, which here it never is
+    teller = tmp_path / "root/run/kdump-net/fence.pid"
+    with suppress(OSError, ValueError):
+        pid = int(teller.read_text())
+        if str(tmp_path).encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            os.kill(pid, signal.SIGKILL)
 
 
 SSH = "ssh kdump@server\npath {remote}\nssh_compress none\n"
@@ -326,6 +335,15 @@ def test_the_emergency_program_runs_before_the_failure_action(kernel: Kernel) ->
     kernel.program("emergency", "echo emergency >> $LOG\n")
     kernel.run(SSH + f"kdump_emergency {kernel.bin}/emergency", patch={"NET_TIMEOUT": "0"})
     assert kernel.steps[-2:] == ["emergency", "reboot -f"]
+
+
+def test_extra_modules_are_loaded_before_anything_is_tried(kernel: Kernel) -> None:
+    """dracut holds them back until udev has settled; on a slow machine that is too late."""
+    kernel.program("modprobe", 'echo "modprobe $*" >> $LOG\n[ $2 != dlm ]\n')
+    done = kernel.run(SSH + "extra_modules gfs2 dlm")
+    assert kernel.steps[:2] == ["modprobe -q gfs2", "modprobe -q dlm"]
+    assert "the module dlm was not loaded" in done.stderr
+    assert kernel.steps[-1] == "reboot -f"
 
 
 def test_link_delay_waits_before_the_first_connection(kernel: Kernel) -> None:
