@@ -20,7 +20,7 @@ def test_a_line_stays_a_line(text: str) -> None:
 
 
 def test_plain_values_are_plain_and_others_quoted() -> None:
-    assert line(Listening(ssh="[::]:2222")) == "listening ssh=[::]:2222"
+    assert line(Listening(ssh="[::]:2222")) == 'listening ssh=[::]:2222 web=""'
     refused = CommandRefused(host="a", peer="b", command='say "x"\n', reason="")
     assert line(refused) == 'command.refused host=a peer=b command="say \\"x\\"\\u000a" reason=""'
 
