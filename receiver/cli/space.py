@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +40,8 @@ def space(ctx: click.Context, as_json: bool, most: int) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
-    use = f"{human(found.bytes)} of {found.dumps} dumps, {found.cores} with a core, {found.pinned} pinned"
+    count = _count(found.dumps, "dump")
+    use = f"{human(found.bytes)} of {count}, {found.cores} with a core, {found.pinned} pinned"
     for label, value in (
         ("Used", use if found.max_use is None else f"{use}; max_use is {human(found.max_use)}"),
         ("Promised", f"{human(found.reserved)} to uploads under way" if found.reserved else ""),
@@ -132,6 +134,8 @@ def _do(settings: Settings) -> tuple[Sequence[Choice], Sequence[Need]]:
             click.echo(plain(f"kdump-receiver: {event.where}: {event.reason}"), err=True)
         elif isinstance(event, Pruned):
             went[event.directory] = event.reason
+            with suppress(Exception):  # the manifest has it, too
+                catalogue.journal.append([event])
 
     bus.subscribe(tell)
     with stores.catalogue_of(settings) as catalogue, progress_bar() as progress:
@@ -165,11 +169,15 @@ def _explain(choices: Sequence[Choice], lacking: Sequence[Need], *, dry_run: boo
     cores = sum(choice.act == "drop core" for choice in choices)
     whole = sum(choice.act == "drop dump" for choice in choices)
     freed = human(sum(choice.frees for choice in choices))
-    kept = f"; {len(choices) - cores - whole} dumps stay as they are" if dry_run else ""
+    kept = f"; {_count(len(choices) - cores - whole, 'dump')} as before" if dry_run else ""
     verb = "would give" if dry_run else "gave"
-    click.echo(f"{cores} cores and {whole} whole dumps {verb} {freed}{kept}.")
+    click.echo(f"{_count(cores, 'core')} and {_count(whole, 'whole dump')} {verb} {freed}{kept}.")
     for need in lacking:
         click.echo(f"kdump-receiver: {human(need.bytes)} too much: {need.why}", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _document(choice: Choice) -> dict[str, Any]:

@@ -282,3 +282,4 @@ def test_the_server_prunes_by_itself_and_prune_says_why(tmp_path: Path) -> None:
         done = receiver.cli("prune")
         assert "1 core and 0 whole dumps gave 1.0M." in done.stdout or cores(receiver) == {"h-3", "h-4"}
         assert cores(receiver) == {"h-3", "h-4"}
+        assert "dump.pruned" in receiver.cli("events", "--json").stdout
