@@ -15,7 +15,6 @@ import click
 
 from receiver.cli import columns
 from receiver.cli.shown import plain
-from receiver.events import line
 from receiver.failure import Failure
 
 if TYPE_CHECKING:
@@ -79,6 +78,8 @@ def list_events(
 
 
 def _print(entries: list[Entry], as_json: bool) -> None:
+    from receiver.events import line  # its models take a while to load; --help need not wait
+
     for entry in entries:
         if as_json:
             click.echo(json.dumps(asdict(entry)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import ConsoleDimensions, RenderableType
     from rich.table import Table
 
+    from receiver.catalogue.journal import Entry
     from receiver.cli.top import Snapshot
     from receiver.spool.live import Moving
     from receiver.spool.manifest import Manifest
@@ -38,6 +39,7 @@ _UPLOAD: Final[tuple[tuple[str, _Justify, int], ...]] = (
     ("DONE", "right", 0),
     ("LEFT", "left", 0),
 )
+_HAPPENED: Final = ("TIME", "EVENT", "HOST", "WHAT")
 _WITH_BAR: Final = 110
 _STORED: Final[tuple[tuple[str, _Justify], ...]] = (
     ("STORED", "left"),
@@ -64,6 +66,9 @@ def once(snapshot: Snapshot) -> None:
         click.echo()
         headings = [heading for heading, _ in _STORED]
         columns.show(headings, [_stored(dump) for dump in snapshot.latest], right={"SIZE"})
+    if snapshot.events:
+        click.echo()
+        columns.show(_HAPPENED, [_happened(entry) for entry in snapshot.events])
 
 
 def drawn(snapshot: Snapshot, size: ConsoleDimensions) -> RenderableType:
@@ -83,8 +88,14 @@ def drawn(snapshot: Snapshot, size: ConsoleDimensions) -> RenderableType:
     else:
         parts.append(Text("No uploads just now.", style="dim"))
     parts.append(Text(f"and {more} more" if (more := len(snapshot.uploads) - shown) else "", style="dim"))
-    if latest := snapshot.latest[: max(0, room - max(1, shown))]:
+    left = room - max(1, shown)
+    if latest := snapshot.latest[: max(0, left)]:
         parts.append(_latest(latest))
+    if events := snapshot.events[: max(0, left - len(latest) - 2)]:  # a blank line and its heading
+        happened = _table([(heading, "left") for heading in _HAPPENED], wide="WHAT")
+        for entry in events:
+            happened.add_row(*(Text(plain(cell)) for cell in _happened(entry)))
+        parts += [Text(), happened]
     return Group(*parts)
 
 
@@ -163,6 +174,11 @@ def _stored(dump: Manifest) -> tuple[str, ...]:
         dump.id,
         dump.title or "-",
     )
+
+
+def _happened(entry: Entry) -> tuple[str, ...]:
+    told = " ".join(f"{key}={value}" for key, value in entry.fields.items() if value and key != "host")
+    return local(entry.time), entry.name, entry.host or "-", told
 
 
 def _latest(found: Sequence[Manifest]) -> Table:

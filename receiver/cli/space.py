@@ -7,21 +7,19 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from receiver.cli import dumps
+from receiver.cli import complete, dumps
 from receiver.cli.columns import show
 from receiver.cli.dumps import NO_MATCH
 from receiver.cli.progress import progress_bar
 from receiver.cli.shown import human, plain
-from receiver.settings import Settings
-from receiver.spool.clock import iso
 
 if TYPE_CHECKING:
+    from receiver.settings import Settings
     from receiver.spool.retention import Choice, Need
 
 STILL_SHORT: Final = 1  # `prune`: a limit is exceeded, and nothing that may go is left
@@ -41,8 +39,7 @@ def space(ctx: click.Context, as_json: bool, most: int) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found)))
         return
-    count = _count(found.dumps, "dump")
-    use = f"{human(found.bytes)} of {count}, {found.cores} with a core, {found.pinned} pinned"
+    use = f"{human(found.bytes)} of {found.dumps} dumps, {found.cores} with a core, {found.pinned} pinned"
     for label, value in (
         ("Used", use if found.max_use is None else f"{use}; max_use is {human(found.max_use)}"),
         ("Promised", f"{human(found.reserved)} to uploads under way" if found.reserved else ""),
@@ -135,8 +132,6 @@ def _do(settings: Settings) -> tuple[Sequence[Choice], Sequence[Need]]:
             click.echo(plain(f"kdump-receiver: {event.where}: {event.reason}"), err=True)
         elif isinstance(event, Pruned):
             went[event.directory] = event.reason
-            with suppress(Exception):  # the manifest has it, too
-                catalogue.journal.append([event])
 
     bus.subscribe(tell)
     with stores.catalogue_of(settings) as catalogue, progress_bar() as progress:
@@ -170,15 +165,11 @@ def _explain(choices: Sequence[Choice], lacking: Sequence[Need], *, dry_run: boo
     cores = sum(choice.act == "drop core" for choice in choices)
     whole = sum(choice.act == "drop dump" for choice in choices)
     freed = human(sum(choice.frees for choice in choices))
-    kept = f"; {_count(len(choices) - cores - whole, 'dump')} as before" if dry_run else ""
+    kept = f"; {len(choices) - cores - whole} dumps stay as they are" if dry_run else ""
     verb = "would give" if dry_run else "gave"
-    click.echo(f"{_count(cores, 'core')} and {_count(whole, 'whole dump')} {verb} {freed}{kept}.")
+    click.echo(f"{cores} cores and {whole} whole dumps {verb} {freed}{kept}.")
     for need in lacking:
         click.echo(f"kdump-receiver: {human(need.bytes)} too much: {need.why}", err=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _document(choice: Choice) -> dict[str, Any]:
@@ -191,7 +182,7 @@ def _document(choice: Choice) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.option("--note", default="", help="Why: shown by `list` and `info`.")
 @click.pass_context
 def pin(ctx: click.Context, id: str, note: str) -> int:  # noqa: A002  # the user's word
@@ -204,7 +195,7 @@ def pin(ctx: click.Context, id: str, note: str) -> int:  # noqa: A002  # the use
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", shell_complete=complete.dump)
 @click.pass_context
 def unpin(ctx: click.Context, id: str) -> int:  # noqa: A002
     """Leave a pinned dump to the rules again."""
@@ -215,6 +206,7 @@ def unpin(ctx: click.Context, id: str) -> int:  # noqa: A002
 
 def _change(settings: Settings, id_: str, change: Any) -> int:
     from receiver import stores
+    from receiver.spool.clock import iso
 
     dump = dumps.one(settings, id_)
     if dump is None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
+    from receiver.catalogue.journal import Entry
     from receiver.catalogue.store import Catalogue
     from receiver.serving import Serving
     from receiver.settings import Settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from receiver.spool.space import Space
 
 LATEST: Final = 20  # stored dumps that are looked up; a screen shows as many as fit
+EVENTS: Final = 5
 LEAVE: Final = frozenset({b"q", b"Q", b"\x1b"})  # alone: an arrow key begins with an escape, too
 SHARE: Final = 10  # one part of so many of a processor, at most, is spent on looking
 
@@ -41,6 +43,7 @@ class Snapshot:
     space: Space
     uploads: list[Moving]
     latest: list[Manifest]
+    events: list[Entry]  # the newest first
     trouble: str = ""
 
 
@@ -68,18 +71,25 @@ class Looking:
         settings, now = self._settings, time.time()
         try:
             notes = list(live.uploads(settings.root, now, settings.silence_seconds))
-            there = disk(settings.root)
-            kept = bytes_of(settings.keep_free, there.total)
-            room = Space(there.total, there.total - there.free, max(0, there.free - kept))
+            room = disk(settings.root)
         except OSError as error:
             where = error.filename or settings.root
             raise Failure(f"{where}: {error.strerror}; see `root` in the settings") from None
-        latest, trouble = self._latest()
-        runs = serving.running(settings.state)
-        return Snapshot(now, settings.root, runs, room, self._pace.observe(notes, now), latest, trouble)
+        left = max(0, room.free - bytes_of(settings.keep_free, room.total))
+        latest, events, trouble = self._latest()
+        return Snapshot(
+            now=now,
+            root=settings.root,
+            serving=serving.running(settings.state),
+            space=Space(room.total, room.total - room.free, left),
+            uploads=self._pace.observe(notes, now),
+            latest=latest,
+            events=events,
+            trouble=trouble,
+        )
 
-    def _latest(self) -> tuple[list[Manifest], str]:
-        """The newest stored dumps; the uploads show without them when the catalogue is away."""
+    def _latest(self) -> tuple[list[Manifest], list[Entry], str]:
+        """The newest dumps and events; the uploads show without them when the catalogue is away."""
         from sqlalchemy.exc import SQLAlchemyError
 
         from receiver import stores
@@ -90,9 +100,10 @@ class Looking:
             if self._catalogue is None:
                 self._catalogue = stores.open_catalogue(self._settings)
             found = list(self._catalogue.find(Query(most=LATEST)))
+            events = self._catalogue.journal.newest(EVENTS)[::-1]
         except (Failure, OSError, SQLAlchemyError) as error:
-            return [], f"the catalogue cannot be read: {str(error).partition(chr(10))[0]}"
-        return [dump for dump in found if dump.files], ""
+            return [], [], f"the catalogue cannot be read: {str(error).partition(chr(10))[0]}"
+        return [dump for dump in found if dump.files], events, ""
 
     def close(self) -> None:
         """Let go of the catalogue."""
@@ -151,6 +162,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             for one in snapshot.uploads
         ],
         "latest": [asdict(dump) for dump in snapshot.latest],
+        "events": [asdict(entry) for entry in snapshot.events],
         "trouble": snapshot.trouble or None,
     }
 

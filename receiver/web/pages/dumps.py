@@ -90,11 +90,12 @@ async def show(request: Request) -> Response:
 
 
 async def progress(request: Request) -> Response:
-    """``GET /dumps/ID/progress``: a dump's uploads, for htmx; it reloads the page when they are over."""
-    found = await _found(request)
-    under_way = uploads(found.notes, time.time())
-    headers = HEADERS if under_way else HEADERS | {"hx-refresh": "true"}
-    return HTMLResponse(fragment("overview/uploads.html", uploads=under_way), headers=headers)
+    """``GET /dumps/ID/progress``: a dump's uploads, for htmx; the page is loaded again when all is known."""
+    found, now = await _found(request), time.time()
+    under_way = uploads(found.notes, now)
+    shown = dump_page(found.dump, "", found.report, under_way, now)
+    headers = HEADERS if shown.is_changing else HEADERS | {"hx-refresh": "true"}
+    return HTMLResponse(fragment("parts/progress.html", uploads=under_way), headers=headers)
 
 
 async def pin(request: Request) -> Response:

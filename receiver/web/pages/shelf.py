@@ -17,10 +17,10 @@ from receiver import reports, stores
 from receiver.catalogue.brief import Brief, occurrences
 from receiver.catalogue.store import Query
 from receiver.hosts.contacts import Contacts
-from receiver.spool import incoming, pins
+from receiver.spool import incoming, live, pins
 from receiver.spool.clock import iso
 from receiver.spool.incoming import Incoming
-from receiver.spool.manifest import RECEIVING, Manifest
+from receiver.spool.manifest import Manifest
 from receiver.spool.summary import summary
 from receiver.spool.view import STATUS, STATUS_MAX
 from receiver.triage import report
@@ -32,8 +32,6 @@ from receiver.web.views.fence import Fence
 from receiver.web.views.hosts import Known, Trial, status_file, trial_untrusted
 from receiver.web.views.space import Removed, SpacePage, space_page
 
-RECEIVING_MOST: Final = 500  # dumps without a core that are looked into for uploads, the newest
-STARTED_MOST: Final = 200  # uploads that began last, which may be under way
 HOSTS_SECONDS: Final = 10.0  # that the list of hosts is kept
 LOG_MAX: Final = 48 << 20  # bytes of a log file that are read
 TRIALS_MOST: Final = 20_000
@@ -65,13 +63,8 @@ class Shelf:
 
     def live(self) -> list[Incoming]:
         """The notes of every upload under way."""
-        rows = self._desk.catalogue.briefs(Query(verdict=RECEIVING, most=RECEIVING_MOST))
-        directories = dict.fromkeys(row.directory for row in rows)
-        # A second core for a dump that has one, and its logs: the catalogue does not show these.
-        for entry in self._desk.journal.newest(STARTED_MOST, names=("upload.started",)):
-            directories[str(entry.fields.get("directory", ""))] = None
-        directories.pop("", None)
-        return [note for directory in directories for note in self._notes(directory)]
+        settings = self._desk.settings
+        return list(live.uploads(settings.root, time.time(), settings.silence_seconds))
 
     def _notes(self, directory: str) -> list[Incoming]:
         growing = filter(incoming.is_live, incoming.growing(self._desk.spool.root / directory))

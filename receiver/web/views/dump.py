@@ -13,7 +13,7 @@ from receiver.web.views import words
 from receiver.web.views.uploads import Upload
 from receiver.web.views.words import Moment
 
-FRAMES: Final = 12  # of the stack that are shown at once
+READING_SECONDS: Final = 60.0  # that a report may take; a dump without any log never has one
 VERDICTS: Final = ("complete", "receiving", "truncated", "damaged", "unknown")
 # What the CLI's `list` says, with what it means for the one who reads it.
 MEANING: Final = {
@@ -74,6 +74,7 @@ class DumpPage:
     where: str
     task: str
     taint: str
+    is_changing: bool  # it is being received, or its log is being read
     pinned: Event | None  # who wants it kept, and why
     removed: tuple[Event, ...]  # files that retention took
 
@@ -104,12 +105,21 @@ def dump_page(
         where=_where(dump, report),
         task=_task(report),
         taint=_taint(report),
+        is_changing=bool(uploads) or _is_read(dump, now),
         pinned=Event(words.moment(pin.at, now), pin.by, pin.note) if pin else None,
         removed=tuple(
             Event(words.moment(gone.at, now), gone.file.name, f"{words.size(gone.file.bytes)}, {gone.why}")
             for gone in dump.removed
         ),
     )
+
+
+def _is_read(dump: Manifest, now: float) -> bool:
+    """Whether the log may still be on its way into the report: a moment after the last byte."""
+    if dump.crash_class is not None or not dump.files:
+        return False
+    last = max(words.moment(file.finished, now).seconds for file in dump.files)
+    return now - last < READING_SECONDS
 
 
 def _has_core(dump: Manifest) -> bool:

@@ -130,7 +130,10 @@ def test_progress_moves_and_the_finished_dump_appears_without_reload(
 def test_a_host_that_falls_silent_is_said_to_be_silent(
     browser: Browser, collector: Receiver, url: str, data: Path
 ) -> None:
-    """No percentage that stands still without a word, and no promise of an end."""
+    """No percentage that stands still without a word, and no promise of an end.
+
+    When it breaks off, the dump's own page, which somebody has open, loads itself with the verdict.
+    """
     host = Client.enrolled(collector, "silent1")
     with visit(browser, url) as seen:
         page = seen.go("/")
@@ -138,13 +141,18 @@ def test_a_host_that_falls_silent_is_said_to_be_silent(
         try:
             crash.send(0.5)
             upload = page.locator("#uploads li", has_text="silent1")
-            expect(upload).to_contain_text("no byte for", timeout=30_000)
+            expect(upload).to_contain_text("no byte for")
             expect(upload).not_to_contain_text("left")
+            upload.get_by_role("link", name="vmcore").click()
+            expect(page.locator(".uploads")).to_contain_text("no byte for")
+            expect(page.locator(".lead-line")).to_contain_text("receiving")
         finally:
             crash.close()
-        expect(page.locator("#dumps tbody tr", has_text="silent1")).to_contain_text(
-            "truncated", timeout=30_000
-        )
+        expect(page.locator(".lead-line")).to_contain_text("truncated")
+        expect(page.get_by_text("is being read")).to_have_count(0)
+        expect(page.locator("#why")).to_be_visible()
+        seen.go("/")
+        expect(page.locator("#dumps tbody tr", has_text="silent1")).to_contain_text("truncated")
         seen.check()
 
 
