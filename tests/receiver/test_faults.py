@@ -303,8 +303,8 @@ def test_a_full_disk_is_said_in_the_tools_own_words(tmp_path: Path, stream: byte
         Receiver(tmp_path, f"state_dir = {json.dumps(str(tmp_path / 'state'))}") as receiver,
     ):
         receiver.stop()
-        text = receiver.config.read_text().splitlines()
-        receiver.config.write_text("\n".join([f"root = {json.dumps(str(disk / 'spool'))}", *text[1:]]))
+        text = [line for line in receiver.config.read_text().splitlines() if not line.startswith("root = ")]
+        receiver.config.write_text("\n".join([f"root = {json.dumps(str(disk / 'spool'))}", *text]))
         receiver.root = disk / "spool"
         receiver.start()
         client = Client.enrolled(receiver, "web01")
