@@ -162,7 +162,7 @@ def _control_group(pid: int) -> Path | None:
         if not (top / "cgroup.controllers").exists():
             continue
         with suppress(OSError):
-            group.mkdir()
+            group.mkdir(exist_ok=True)
             for member in _family(pid):
                 (group / "cgroup.procs").write_text(str(member))
             atexit.register(_remove, group)

@@ -40,8 +40,9 @@ def test_the_server_does_what_its_document_says(tmp_path: Path, data: Path) -> N
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         operations = sum(
             method in {"get", "put", "post", "delete"}  # a path's parameters stand among them
-            for methods in document["paths"].values()
+            for path, methods in document["paths"].items()
             for method in methods
+            if path != "/openapi.json"  # schemathesis leaves out the document that it reads
         )
         assert f"Tested: {operations}\n" in done.stdout, done.stdout[-3000:]
         assert "Traceback" not in running.log.read_text()
