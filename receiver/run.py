@@ -10,6 +10,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -117,6 +118,36 @@ def set_up_logging() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The sockets of one server, and how they are called."""
+
+    ssh: list[socket.socket]
+    web: list[socket.socket]
+    addresses: tuple[str, ...]  # HOST:PORT of each of `ssh`
+    url: str | None  # of the web; None: there is none
+
+
+def _bind(settings: Settings, listen_on: tuple[str, ...]) -> Bound:
+    """Everything that has to be ours before any worker runs, so that what cannot work is said once."""
+    ssh = systemd.listening_sockets()
+    if not ssh:
+        ssh = [sock for address in listen_on or settings.listen for sock in bind(address)]
+    web = bind_web(settings)
+    scheme = "http"
+    if settings.web_tls_certificate is not None:
+        from receiver.web.serve import tls_of
+
+        scheme = "https"
+        tls_of(settings.web_tls_certificate, settings.web_tls_key)
+    open_spool(settings)
+    open_catalogue(settings).close()
+    hostkeys.load(settings.state)
+    authorities_of(settings)
+    url = f"{scheme}://{name_of(web[0])}" if web else None
+    return Bound(ssh, web, tuple(name_of(sock) for sock in ssh), url)
+
+
 def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     """Serve until told to stop; the exit status."""
     set_up_logging()
@@ -124,55 +155,9 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket and a file for each upload
     bus = Bus()
     bus.subscribe(log_event)
-    sockets = systemd.listening_sockets()
-    if not sockets:
-        sockets = [sock for address in listen_on or settings.listen for sock in bind(address)]
-    addresses = [name_of(sock) for sock in sockets]
-    # What cannot work shall be said once, before any worker runs.
-    web_sockets = bind_web(settings)
-    if settings.web_tls_certificate is not None:
-        from receiver.web.serve import tls_of
-
-        tls_of(settings.web_tls_certificate, settings.web_tls_key)
-    scheme = "http" if settings.web_tls_certificate is None else "https"
-    web = f"{scheme}://{name_of(web_sockets[0])}" if web_sockets else None
-    open_spool(settings)
-    open_catalogue(settings).close()
-    hostkeys.load(settings.state)
-    authorities_of(settings)
+    bound = _bind(settings, listen_on)
     vitals = Vitals(settings.workers + 1)
     sign = serving.Sign(settings.state)
-
-    def ready() -> None:
-        bus.tell(Listening(" ".join(addresses), web or ""))
-        told = {"ssh": addresses[0]} | ({} if web is None else {"web": web})
-        sign.tell(told)
-        print(json.dumps({"event": "listening"} | told), flush=True)
-        systemd.notify("READY=1")
-        if HostKeys(settings.state).is_empty():
-            print(_FIRST_STEPS.format(port=addresses[0].rpartition(":")[2]), file=sys.stderr, flush=True)
-
-    def work(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
-        for sock in web_sockets:
-            sock.close()
-        server = Server(settings, sockets, vitals, number, first=number == 0 or any_died)
-        asyncio.run(server.serve(ready, beat))
-
-    def attend(ready: Callable[[], None], beat: Callable[[], None]) -> None:
-        from receiver import desk  # those who receive need not carry it
-
-        for sock in sockets:
-            sock.close()
-        place = desk.Place(
-            settings=settings,
-            sockets=web_sockets,
-            loopback=is_at_home(web_sockets),
-            ssh=tuple(addresses),
-            vitals=vitals,
-            log=log_event,
-        )
-        asyncio.run(desk.serve(place, ready, beat))
-
     any_died = False  # then the one that takes the place looks after what the dead one left
 
     def died(name: str, status: int) -> None:
@@ -180,9 +165,16 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
         any_died = any_died or name != DESK
         bus.tell(Trouble("workers", f"{name} ended with status {status}; another one takes its place"))
 
+    def work(number: int, ready: Callable[[], None], beat: Callable[[], None]) -> None:
+        for sock in bound.web:
+            sock.close()
+        server = Server(settings, bound.ssh, vitals, number, first=number == 0 or any_died)
+        asyncio.run(server.serve(ready, beat))
+
+    ready = partial(_tell_ready, settings, bound, bus, sign)
     jobs = [Job(f"worker {number}", partial(work, number)) for number in range(settings.workers)]
-    if web_sockets or settings.notify:
-        jobs.append(Job(DESK, attend, vital=False))
+    if bound.web or settings.notify:
+        jobs.append(Job(DESK, partial(_attend, settings, bound, vitals), vital=False))
     try:
         if len(jobs) == 1:
             work(0, ready, _beat)
@@ -190,6 +182,36 @@ def serve(settings: Settings, listen_on: tuple[str, ...]) -> int:
         return Workers(jobs, died).supervise(ready, _beat)
     finally:
         systemd.notify("STOPPING=1")
+
+
+def _attend(
+    settings: Settings, bound: Bound, vitals: Vitals, ready: Callable[[], None], beat: Callable[[], None]
+) -> None:
+    from receiver import desk  # those who receive need not carry it
+
+    for sock in bound.ssh:
+        sock.close()
+    place = desk.Place(
+        settings=settings,
+        sockets=bound.web,
+        loopback=is_at_home(bound.web),
+        ssh=bound.addresses,
+        vitals=vitals,
+        log=log_event,
+    )
+    asyncio.run(desk.serve(place, ready, beat))
+
+
+def _tell_ready(settings: Settings, bound: Bound, bus: Bus, sign: serving.Sign) -> None:
+    bus.tell(Listening(" ".join(bound.addresses), bound.url or ""))
+    told = {"ssh": bound.addresses[0]} | ({} if bound.url is None else {"web": bound.url})
+    sign.tell(told)
+    print(json.dumps({"event": "listening"} | told), flush=True)
+    systemd.notify("READY=1")
+    if HostKeys(settings.state).is_empty():
+        steps = _FIRST_STEPS.format(port=bound.addresses[0].rpartition(":")[2])
+        page = "" if bound.url is None else f"  {bound.url:<45} shows them, and how to let hosts in\n"
+        print(steps + page, file=sys.stderr, flush=True)
 
 
 _FIRST_STEPS = """
