@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from receiver.catalogue import journal as journals
 from receiver.catalogue.journal import Journal
@@ -72,7 +74,10 @@ def test_no_reader_misses_an_entry_that_is_committed_late(catalogue: Catalogue, 
 
     def write(number: int) -> None:
         for _ in range(each):
-            journal.append([enrolled(number)])
+            while True:
+                with suppress(OperationalError):  # SQLite is not fair, and gives up after some seconds
+                    journal.append([enrolled(number)])
+                    break
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(written)]
     for thread in threads:
