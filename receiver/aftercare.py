@@ -18,6 +18,7 @@ from typing import Final
 
 from receiver import reports
 from receiver.catalogue.news import reported
+from receiver.dump.stream import DUMPS
 from receiver.events import Bus, Trouble
 from receiver.settings import Settings
 from receiver.spool import manifest
@@ -117,7 +118,7 @@ class Aftercare:
             self._record(dump)
             self._reported(dump)
         finally:
-            if job.file.core:
+            if job.file.core and job.file.kind in DUMPS:  # of anything else drgn only says that it is none
                 self._cores.put(job.directory)
             self._hashes.put(job)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,10 +53,10 @@ class Heard:
 
 
 @contextmanager
-def caring(spool: Spool, heard: Heard) -> Iterator[Aftercare]:
+def caring(spool: Spool, heard: Heard, *, analyses: bool = False) -> Iterator[Aftercare]:
     bus = Bus()
     bus.subscribe(heard.event)
-    care = Aftercare(spool, Settings(root=spool.root), overrides.NONE, bus, heard.record, analyses=False)
+    care = Aftercare(spool, Settings(root=spool.root), overrides.NONE, bus, heard.record, analyses=analyses)
     try:
         yield care
     finally:
@@ -139,3 +140,16 @@ def test_the_end_leaves_what_has_not_begun(tmp_path: Path) -> None:
         care.end()
         care.take(*stored(spool, "late"))
     assert heard.of(Reported) == []
+
+
+def test_drgn_is_asked_of_dumps_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    """Junk under the name of a core would be a trouble in the log each time, and in every notification."""
+    looked: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(reports, "analyse", lambda spool, directory, settings: looked.put(directory))
+    spool, heard = uploads.spool_in(tmp_path), Heard()
+    with caring(spool, heard, analyses=True) as care:
+        for name, content in (("junk", bytes(range(256)) * 40), ("dump", (data / "vmcore.flat").read_bytes())):
+            sent = uploads.Host(spool).send(f"/c/{name}/vmcore", content)
+            assert sent.file.core
+            care.take(sent.dump.directory, sent.file)
+        assert looked.get(timeout=60) == sent.dump.directory
