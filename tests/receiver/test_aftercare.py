@@ -148,7 +148,10 @@ def test_drgn_is_asked_of_dumps_only(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reports, "analyse", lambda spool, directory, settings: looked.put(directory))
     spool, heard = uploads.spool_in(tmp_path), Heard()
     with caring(spool, heard, analyses=True) as care:
-        for name, content in (("junk", bytes(range(256)) * 40), ("dump", (data / "vmcore.flat").read_bytes())):
+        for name, content in (
+            ("junk", bytes(range(256)) * 40),
+            ("dump", (data / "vmcore.flat").read_bytes()),
+        ):
             sent = uploads.Host(spool).send(f"/c/{name}/vmcore", content)
             assert sent.file.core
             care.take(sent.dump.directory, sent.file)
