@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+REPO = Path(__file__).parent.parent.parent
 CACHE = Path(os.environ.get("KDUMP_E2E_CACHE", "/var/tmp/kdump-net-e2e"))
 VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
 FIRST_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtiofs", "overlay", "ext4", "virtio_rng")
@@ -38,8 +39,10 @@ exec switch_root /new /bin/bash @STAGE@/init.sh
 GUEST_INIT = """#!/bin/bash
 exec </dev/console >/dev/console 2>&1
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
+mkdir -p /checkout; mount --bind @REPO@ /checkout
 mount -t tmpfs tmpfs /run; mkdir -p /run/lock /lib/modules /dev/pts; mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /tmp
+[ -e @REPO@ ] || { mkdir -p @REPO@; mount --bind /checkout @REPO@; }  # it lies below /tmp or /run
 mkdir -p /boot /lib/modules
 mount --bind @KERNEL@/boot /boot; mount --bind @KERNEL@/lib/modules /lib/modules
 echo crashnode1 > /proc/sys/kernel/hostname
@@ -223,6 +226,7 @@ def boot(
     variables = "".join(f"{k}={shlex.quote(v)}\n" for k, v in (environment or {}).items())
     (stage / "guest.sh").write_text(variables + script)
     init = GUEST_INIT.replace("@STAGE@", str(stage)).replace("@KERNEL@", str(kernel.home))
+    init = init.replace("@REPO@", str(REPO))
     (stage / "init.sh").write_text(init)
     image = first_image(kernel, stage)
     with shared_root(stage) as socket:
