@@ -143,10 +143,13 @@ def test_a_vlan_is_said_in_dracuts_words(tmp_path: Path, server: Sshd) -> None:
 
 
 def test_every_processor_compresses(tmp_path: Path) -> None:
-    """nr_cpus 2: zstd behind makedumpfile, and our receiver takes it off again."""
+    """nr_cpus 2: zstd behind makedumpfile, and our receiver takes it off again.
+
+    Three processors: cpu0 stays out (disable_cpu_apicid) when the panic came on another one.
+    """
     with receiver(tmp_path / "receiver", "crashnode1") as ours:
         conf = "ssh kdump@10.0.2.2:{port}\npath /var/crash\nnr_cpus 2\n"
-        run = guest(tmp_path, ours, conf)
+        run = guest(tmp_path, ours, conf, cpus=3)
         assert_rebooted(run)
         (dump,) = ours.dumps()
     assert dump["verdict"] == "complete", run.text[-3000:]
