@@ -20,17 +20,17 @@ class Input:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._news = asyncio.Event()
-        self._sink: Callable[[bytes], None] | None = None
+        self._sink: Callable[[bytes | memoryview], None] | None = None
         self._over = False
         self._paused = False
         self.lost: str | None = None  # why it ended without an end of input
 
-    def put(self, data: bytes) -> None:
-        """The channel got `data`."""
+    def put(self, data: bytes | memoryview) -> None:
+        """The channel got `data`. A sink that keeps it copies it."""
         if self._sink is not None:
             self._sink(data)
             return
-        self._waiting.append(data)
+        self._waiting.append(bytes(data))
         self._size += len(data)
         self._news.set()
         if self._size >= HELD and not self._paused:
@@ -57,7 +57,7 @@ class Input:
             self._channel.resume_reading()
         return data
 
-    async def pour(self, sink: Callable[[bytes], None], stop: asyncio.Future[Any]) -> None:
+    async def pour(self, sink: Callable[[bytes | memoryview], None], stop: asyncio.Future[Any]) -> None:
         """Give all input to `sink` as it comes, until its end or until `stop` is done."""
         self._sink = sink
         while self._waiting:

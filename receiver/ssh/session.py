@@ -81,11 +81,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._door.bus.tell(CommandRefused(self._identity.name, self._identity.peer, "", reason))
         self._channel.exit(NOT_UNDERSTOOD)
 
-    def data_received(self, data: bytes, datatype: int | None) -> None:
+    def data_received(self, data: bytes | memoryview, datatype: int | None) -> None:
         if self._command is not None:
             self._command.input.put(data)
         elif self._sftp is not None:
-            self._sftp.data_received(data, datatype)
+            self._sftp.data_received(bytes(data), datatype)
 
     def eof_received(self) -> bool:
         if self._command is not None:

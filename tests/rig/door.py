@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -35,7 +36,9 @@ class OpenDoor:
     port: int
     events: list[Event]
 
-    def connect(self, key: asyncssh.SSHKey = KEY) -> asyncssh.misc._ACMWrapper[asyncssh.SSHClientConnection]:
+    def connect(
+        self, key: asyncssh.SSHKey = KEY, **options: Any
+    ) -> asyncssh.misc._ACMWrapper[asyncssh.SSHClientConnection]:
         """A client, as `async with`."""
         return asyncssh.connect(
             "127.0.0.1",
@@ -46,6 +49,7 @@ class OpenDoor:
             config=None,
             agent_path=None,
             password="",
+            **options,
         )
 
     def said(self, kind: type[Event]) -> list[Event]:

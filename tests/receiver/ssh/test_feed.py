@@ -149,7 +149,7 @@ async def test_pouring_goes_on_where_reading_stopped() -> None:
     """What waited comes first, what follows comes as it arrives, and a stop ends it."""
     source = Input(cast(Any, Channel()))
     source.put(b"one ")
-    got: list[bytes] = []
+    got: list[bytes | memoryview] = []
     stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     pouring = asyncio.ensure_future(source.pour(got.append, stop))
     await asyncio.sleep(0)
