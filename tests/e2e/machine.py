@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 REPO = Path(__file__).parent.parent.parent
+SILENT_SECONDS = 120.0  # a guest's first line comes after seven
+BOOTS = 2
 CACHE = Path(os.environ.get("KDUMP_E2E_CACHE", "/var/tmp/kdump-net-e2e"))
 VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
 FIRST_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtiofs", "overlay", "ext4", "virtio_rng")
@@ -229,39 +232,44 @@ def boot(
     init = init.replace("@REPO@", str(REPO))
     (stage / "init.sh").write_text(init)
     image = first_image(kernel, stage)
-    with shared_root(stage) as socket:
-        argv = [
-            "qemu-system-x86_64",
-            "-nodefaults",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-machine",
-            "q35,accel=tcg",
-        ]
-        argv += ["-cpu", "max", "-smp", str(cpus), "-m", str(memory)]
-        argv += [
-            "-object",
-            f"memory-backend-memfd,id=mem,size={memory}M,share=on",
-            "-numa",
-            "node,memdev=mem",
-        ]
-        argv += [
-            "-chardev",
-            f"socket,id=fs,path={socket}",
-            "-device",
-            "vhost-user-fs-pci,chardev=fs,tag=hostroot",
-        ]
-        argv += ["-kernel", str(kernel.image), "-initrd", str(image)]
-        argv += [
-            "-append",
-            f"console=ttyS0 net.ifnames=0 panic=5 loglevel=4 crashkernel={reserve} {append}".strip(),
-        ]
-        argv += ["-netdev", netdev, "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
-        for number, disk in enumerate(disks):
-            argv += ["-drive", f"file={disk},format=raw,if=none,id=d{number}"]
-            argv += ["-device", f"virtio-blk-pci,drive=d{number},serial=disk{number}"]
-        return run_qemu([*argv, *devices], stage / "console.log", seconds, until, typed)
+    for attempt in range(BOOTS):
+        with shared_root(stage) as socket:
+            argv = [
+                "qemu-system-x86_64",
+                "-nodefaults",
+                "-display",
+                "none",
+                "-no-reboot",
+                "-machine",
+                "q35,accel=tcg",
+            ]
+            argv += ["-cpu", "max", "-smp", str(cpus), "-m", str(memory)]
+            argv += [
+                "-object",
+                f"memory-backend-memfd,id=mem,size={memory}M,share=on",
+                "-numa",
+                "node,memdev=mem",
+            ]
+            argv += [
+                "-chardev",
+                f"socket,id=fs,path={socket}",
+                "-device",
+                "vhost-user-fs-pci,chardev=fs,tag=hostroot",
+            ]
+            argv += ["-kernel", str(kernel.image), "-initrd", str(image)]
+            argv += [
+                "-append",
+                f"console=ttyS0 net.ifnames=0 panic=5 loglevel=4 crashkernel={reserve} {append}".strip(),
+            ]
+            argv += ["-netdev", netdev, "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
+            for number, disk in enumerate(disks):
+                argv += ["-drive", f"file={disk},format=raw,if=none,id=d{number}"]
+                argv += ["-device", f"virtio-blk-pci,drive=d{number},serial=disk{number}"]
+            run = run_qemu([*argv, *devices], stage / "console.log", seconds, until, typed)
+        if run.lines or attempt == BOOTS - 1:
+            break
+        print(f"the emulator hung in its firmware for {SILENT_SECONDS:.0f} s; once more", file=sys.stderr)
+    return run
 
 
 def run_qemu(
@@ -271,7 +279,10 @@ def run_qemu(
     until: str = "",
     typed: Sequence[tuple[str, str]] = (),
 ) -> Run:
-    """Run QEMU to its end and keep its console; killed after ``seconds`` or at a line with ``until``."""
+    """Run QEMU to its end and keep its console; killed after ``seconds`` or at a line with ``until``.
+
+    A run without a line: the emulator hung before there was a kernel, as it does once in a hundred boots.
+    """
     run = Run()
     waiting = list(typed)
     seen = b""  # since the last answer
@@ -307,6 +318,8 @@ def run_qemu(
                     if qemu.poll() is not None:
                         return run
                     time.sleep(0.05)
+                if not run.lines and not left and now > SILENT_SECONDS:
+                    return run
                 if now > seconds:
                     run.lines.append((now, "@@ time is up"))
                     print(f"{now:8.2f} @@ time is up", file=log, flush=True)
