@@ -71,12 +71,15 @@ class Needs:
     drivers: tuple[str, ...]
     devices: tuple[str, ...]
     lease: bool = False  # an address has to be asked for
+    keep: tuple[str, ...] = ("*",)  # programs that busybox must not stand for, "*" for all
+    ciphers: bool = True  # the kernel's own: encrypted disks, signed file systems
 
     def text(self) -> str:
         """The file the dracut module reads."""
         rows = [f"module {m}" for m in self.modules]
         rows += [f"program {p}" for p in self.programs] + [f"perhaps {p}" for p in self.perhaps]
         rows += [f"driver {d}" for d in self.drivers] + ["lease yes"] * self.lease
+        rows += [f"keep {p}" for p in self.keep] + ["ciphers yes"] * self.ciphers
         return "".join(f"{row}\n" for row in rows)
 
 
@@ -136,7 +139,7 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
     modules = ["base", "udev-rules", "kernel-modules", "fs-lib"]
     if "dash" in facts.tools:
         modules.insert(0, "dash")  # before base, which takes bash where there is no sh yet
-    programs = list(_ALWAYS)
+    programs, collectors = list(_ALWAYS), []
     perhaps = [*_PERHAPS, *(() if "busybox" in facts.tools else _END)]
     devices = [t.device for t in targets if isinstance(t, (Filesystem, Raw)) and t.device[0] in "/ULP"]
     if config.failure_action in ("dump_to_rootfs", "mount_root_run_init") and facts.root.device:
@@ -153,7 +156,8 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
             if target.fstype in ("virtiofs", "btrfs"):
                 modules.append(target.fstype)
             perhaps.append(f"fsck.{target.fstype}")
-        programs.append(_collector(config, target).words[0])
+        collectors.append(_collector(config, target).words[0])
+    programs += collectors
     for kind, module in _STORAGE:
         if any(found.startswith(kind) for found in facts.storage):
             modules.append(module)
@@ -173,7 +177,18 @@ def needs_of(config: Config, facts: Facts, targets: Iterable[Target]) -> Needs:
         *(driver for driver in _NFS_DRIVERS if any(isinstance(t, Nfs) for t in targets)),
     ]
     lease = any(word.startswith("ip=") and ":dhcp" in word for word in facts.network.arguments)
-    return Needs(_once(modules), _once(programs), _once(perhaps), _once(drivers), _once(devices), lease)
+    # scripts of others expect the options of GNU's programs; so does who mounts a root
+    ours_alone = _over_network_only(config) and "busybox" in facts.tools
+    return Needs(
+        _once(modules),
+        _once(programs),
+        _once(perhaps),
+        _once(drivers),
+        _once(devices),
+        lease,
+        keep=_once([*collectors, *config.extra_bins]) if ours_alone else ("*",),
+        ciphers=not (_over_network_only(config) and all(isinstance(t, Ssh) for t in targets)),
+    )
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:
@@ -182,9 +197,13 @@ def _once(names: Iterable[str]) -> tuple[str, ...]:
 
 def quick(config: Config, facts: Facts) -> bool:
     """Whether everything can be done without udev: network targets, plain cards, nobody else's scripts."""
+    return bool(facts.network.quick) and _over_network_only(config)
+
+
+def _over_network_only(config: Config) -> bool:
+    """Neither a disk, nor a root to mount, nor others' scripts."""
     return (
-        bool(facts.network.quick)
-        and all(isinstance(target, (Ssh, Nfs)) for target in config.targets)
+        all(isinstance(target, (Ssh, Nfs)) for target in config.targets)
         and config.failure_action not in ("dump_to_rootfs", "mount_root_run_init")
         and not _scripts(config)
     )
