@@ -17,7 +17,8 @@ from receiver.dump.diskdump import Flag
 from receiver.dump.malformed import Malformed
 
 try:
-    import deflate  # libdeflate: 1.8 times as fast as zlib on pages
+    # libdeflate: 1.8 times as fast as zlib on pages, faster than isal and zlib-ng, 6 % slower than from C
+    import deflate
 except ImportError:  # no wheel for this machine
     deflate = None  # type: ignore[assignment]  # the module is optional
 
