@@ -101,7 +101,7 @@ def enlist(
             dump = manifest.load(path)
             if receiving and not any(file.core for file in dump.files):
                 dump = replace(dump, verdict=RECEIVING)
-            usage.enter(spool, dump)
+            usage.enter(spool.ledger, spool.root, dump)
             told = catalogue.record(dump, announce=announce, reports=reports)
             spool.caught_up(directory)
     except FileNotFoundError:  # an operator, or retention, took it away

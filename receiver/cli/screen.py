@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from receiver.catalogue.journal import Entry
-    from receiver.cli.top import Snapshot
+    from receiver.cli.snapshot import Snapshot
     from receiver.spool.live import Moving
     from receiver.spool.manifest import Manifest
 

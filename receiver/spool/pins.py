@@ -17,7 +17,7 @@ def pin(spool: Spool, directory: str, at: str, by: str, note: str = "") -> Manif
         dump = manifest.load(path)
         dump = replace(dump, pinned=Pin(at, by, note[:NOTE_MAX])).noted(at, "pinned", f"by {by}: {note}")
         spool.write(dump)
-        usage.enter(spool, dump)
+        usage.enter(spool.ledger, spool.root, dump)
     return dump
 
 
@@ -28,5 +28,5 @@ def unpin(spool: Spool, directory: str, at: str, by: str) -> Manifest:
         if dump.pinned is not None:
             dump = replace(dump, pinned=None).noted(at, "unpinned", f"by {by}")
             spool.write(dump)
-            usage.enter(spool, dump)
+            usage.enter(spool.ledger, spool.root, dump)
     return dump

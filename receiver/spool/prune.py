@@ -105,7 +105,7 @@ def finish(spool: Spool, path: Path) -> Manifest:
     sync_directory(path)
     dump = replace(dump, removed=tuple(replace(gone, pending=False) for gone in dump.removed))
     spool.write(dump)
-    usage.enter(spool, dump)
+    usage.enter(spool.ledger, spool.root, dump)
     return dump
 
 

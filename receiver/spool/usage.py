@@ -8,16 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from receiver.dump.worth import Verdict
 from receiver.spool import incoming, manifest
 from receiver.spool.ledger import Ledger
 from receiver.spool.manifest import Manifest, ManifestError, StoredFile
 from receiver.spool.retention import Dump
-
-if TYPE_CHECKING:
-    from receiver.spool.dumps import Spool
 
 LOG_MAX: Final = 64 << 20  # bytes; what is larger is no log, whatever it calls itself, and goes with the core
 
@@ -77,7 +74,7 @@ def marked(dumps: Iterable[Dump], receiving: set[str | None]) -> list[Dump]:
     return [replace(dump, receiving=True) if dump.directory in receiving else dump for dump in dumps]
 
 
-def enter(spool: Spool, dump: Manifest) -> None:
-    """Bring the ledger up to a manifest; call it while the dump is held."""
-    with spool.ledger.changing() as transaction:
-        transaction.enter(row(spool.root / dump.directory, dump))
+def enter(ledger: Ledger, root: Path, dump: Manifest) -> None:
+    """Bring the ledger up to a manifest of a dump below `root`; call it while the dump is held."""
+    with ledger.changing() as transaction:
+        transaction.enter(row(root / dump.directory, dump))
