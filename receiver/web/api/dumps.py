@@ -16,7 +16,7 @@ from receiver.catalogue import when
 from receiver.catalogue.store import Query
 from receiver.spool import incoming
 from receiver.spool.incoming import Incoming
-from receiver.spool.manifest import OURS, Manifest
+from receiver.spool.manifest import OURS, Manifest, Pin
 from receiver.web import download
 from receiver.web.api import models
 from receiver.web.api.endpoint import Ask
@@ -103,6 +103,27 @@ def report(ask: Ask) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Refused(404, f"the report of {dump.id} is damaged; `kdump-receiver regroup` mends it")
     return found
+
+
+def pin(ask: Ask) -> Pin:
+    """`pin`."""
+    body: models.PinInput = ask.body
+    dump = one(ask)
+    try:
+        kept = state_of(ask.request).shelf.pin(dump.directory, ask.request.state.viewer.name, body.note)
+    except FileNotFoundError:
+        raise Refused(404, f"dump {dump.id} is gone") from None
+    assert kept.pinned is not None  # noqa: S101  # pin() pins
+    return kept.pinned
+
+
+def unpin(ask: Ask) -> None:
+    """`unpin`."""
+    dump = one(ask)
+    if dump.pinned is None:
+        raise Refused(404, f"dump {dump.id} is not pinned")
+    with suppress(FileNotFoundError):  # gone is unpinned, too
+        state_of(ask.request).shelf.unpin(dump.directory, ask.request.state.viewer.name)
 
 
 def uploads(ask: Ask) -> models.Uploads:

@@ -11,6 +11,7 @@ from receiver.hosts.blocks import Block
 from receiver.hosts.contacts import Contact
 from receiver.spool.incoming import Incoming
 from receiver.spool.manifest import Manifest, StoredFile
+from receiver.spool.pins import NOTE_MAX
 from receiver.triage.groups import Group, Repetition
 
 Verdict = Literal["receiving", "complete", "truncated", "damaged", "unknown"]
@@ -98,6 +99,12 @@ class BlockInput(Input):
     """Why a host is shut out."""
 
     note: Annotated[str, Field(max_length=500)] = ""
+
+
+class PinInput(Input):
+    """Why a dump is kept."""
+
+    note: Annotated[str, Field(max_length=NOTE_MAX)] = ""
 
 
 class TokenInput(Input):

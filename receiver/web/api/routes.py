@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from receiver.hosts.blocks import Block
+from receiver.spool.manifest import Pin
 from receiver.spool.summary import Summary
 from receiver.triage.groups import Group
 from receiver.web.api import crashes, dumps, endpoint, events, here, hosts, models, openapi
@@ -46,6 +47,15 @@ API: Final = (
     ),
     _get("/dumps/{id}/log", "The crashed kernel's log", dumps.log, media=(TEXT,)),
     _get("/dumps/{id}/report", "Why it crashed", dumps.report, dict[str, Any]),
+    Endpoint(
+        "PUT",
+        PREFIX + "/dumps/{id}/pin",
+        "Keep its core, whatever the rules say",
+        dumps.pin,
+        answer=Pin,
+        body=models.PinInput,
+    ),
+    Endpoint("DELETE", PREFIX + "/dumps/{id}/pin", "Leave it to the rules again", dumps.unpin, status=204),
     _get("/groups", "Crashes that are alike", crashes.list_groups, models.Groups, query=models.GroupQuery),
     _get("/groups/{signature}", "One group", crashes.show, Group),
     _get(

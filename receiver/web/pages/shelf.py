@@ -101,10 +101,11 @@ class Shelf:
             for entry in pruned
         ]
 
-    def pin(self, directory: str, by: str, note: str) -> None:
-        """Keep a dump whatever the rules say."""
-        pins.pin(self._desk.spool, directory, iso(time.time()), by, note)
+    def pin(self, directory: str, by: str, note: str) -> Manifest:
+        """Keep a dump whatever the rules say. Raises OSError, ManifestError."""
+        dump = pins.pin(self._desk.spool, directory, iso(time.time()), by, note)
         stores.enlist(self._desk.spool, self._desk.catalogue, directory)
+        return dump
 
     def unpin(self, directory: str, by: str) -> None:
         """Leave it to the rules again."""

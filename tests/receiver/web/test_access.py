@@ -143,6 +143,7 @@ CHANGES = (
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/hosts/web01/keys"),
     ("PUT", "/api/v1/hosts/web01/block"),
+    ("PUT", "/api/v1/dumps/x/pin"),
 )
 
 

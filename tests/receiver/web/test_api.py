@@ -187,6 +187,22 @@ def test_hosts_and_tokens_are_managed_as_by_the_cli(
     assert web.get("/api/v1/tokens").json() == {"tokens": []}
 
 
+def test_a_dump_is_pinned_as_by_the_cli(receiver: Receiver, web: httpx.Client, dump: dict[str, Any]) -> None:
+    """The CLI shows who and why; what is not pinned cannot be unpinned."""
+    path = f"/api/v1/dumps/{dump['id']}/pin"
+    pinned = web.put(path, json={"note": "RMA 4711"})
+    assert pinned.status_code == 200
+    assert pinned.json()["note"] == "RMA 4711"
+    shown = json.loads(receiver.cli("info", dump["id"], "--json").stdout)
+    assert shown["pinned"] == pinned.json()
+    assert web.get(f"/api/v1/dumps/{dump['id']}").json()["dump"]["pinned"] == pinned.json()
+    assert web.put(path, json={"note": "x" * 201}).status_code == 422
+    assert web.delete(path).status_code == 204
+    assert json.loads(receiver.cli("info", dump["id"], "--json").stdout)["pinned"] is None
+    assert web.delete(path).status_code == 404
+    assert web.put("/api/v1/dumps/none/pin", json={}).status_code == 404
+
+
 def test_metrics_count_what_happened(web: httpx.Client, dump: dict[str, Any]) -> None:
     """Uploads by result and client, bytes, durations, lag of every process, room."""
     text = web.get("/metrics").text
