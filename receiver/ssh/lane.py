@@ -6,7 +6,8 @@ Only channel data in an ordinary state is taken; every other packet, and every p
 is in any way wrong, is left untouched for asyncssh, which then says what it thinks of it.
 
 Opening a packet changes nothing in the connection, so "left untouched" is exact: the
-nonce and the sequence number move on only with what was taken.
+nonce and the sequence number move on only with what was taken. An asyncssh that is not built
+as it is known here goes its own way with everything.
 RFC 4254, 5.2 (channel data); RFC 5647, 7 (AES-GCM in SSH); RFC 4253, 6 (the packet).
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from asyncssh.channel import SSHChannel
 from asyncssh.encryption import GCMEncryption
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +23,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 LENGTH: Final = 4  # bytes of a packet's length, in clear under AES-GCM
 TAG: Final = 16
 DATA: Final = 94  # SSH_MSG_CHANNEL_DATA
+# what is read and moved on here, of a connection, its encryption's cipher, and a channel
+_CONNECTION: Final = (
+    *("_auth_complete", "_auth_final", "_channels", "_decompressor", "_inpbuf", "_max_recv_pktlen"),
+    *("_pktlen", "_recv_blocksize", "_recv_handler", "_recv_macsize", "_recv_packet", "_recv_pkthdr"),
+    "_recv_seq",
+)
+_CIPHER: Final = ("_iv", "_key", "_update_iv")
 # of an opened packet: padding length, message number, channel, size of the data
 _CHANNEL, _SIZE, _BODY = slice(2, 6), slice(6, 10), 10
 
@@ -36,10 +45,10 @@ class Lane:
     def is_open(self) -> bool:
         """Whether data packets may come now, under a cipher that is understood here."""
         connection = self._connection
-        encryption = connection._recv_encryption
+        encryption: Any = getattr(connection, "_recv_encryption", None)
         if encryption is not self._encryption:
             self._encryption = encryption
-            self._cipher = AESGCM(encryption._cipher._key) if type(encryption) is GCMEncryption else None
+            self._cipher = AESGCM(encryption._cipher._key) if _fits(connection, encryption) else None
         return self._cipher is not None and connection._auth_complete and connection._decompressor is None
 
     def owed(self) -> int | None:
@@ -81,8 +90,8 @@ class Lane:
             size = int.from_bytes(opened[_SIZE], "big")
             if (
                 channel is None
-                or channel._recv_state != "open"
-                or not 0 < size <= channel._recv_window
+                or getattr(channel, "_recv_state", None) != "open"
+                or not 0 < size <= getattr(channel, "_recv_window", 0)
                 or _BODY + size + opened[0] != length
             ):
                 break
@@ -98,3 +107,14 @@ class Lane:
     def _between_packets(self) -> bool:
         connection = self._connection
         return not connection._inpbuf and connection._recv_handler == connection._recv_pkthdr
+
+
+def _fits(connection: Any, encryption: Any) -> bool:
+    """Whether this is AES-GCM, and asyncssh is built as this module knows it."""
+    cipher = getattr(encryption, "_cipher", None)
+    return (
+        type(encryption) is GCMEncryption
+        and hasattr(SSHChannel, "_accept_data")
+        and all(hasattr(connection, name) for name in _CONNECTION)
+        and all(hasattr(cipher, name) for name in _CIPHER)
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from receiver.ssh import lane
 from receiver.ssh.connection import Connection
 from receiver.ssh.lane import Lane
 from tests.rig.door import KEY, OpenDoor, open_door, until
@@ -103,6 +104,17 @@ async def test_however_the_stream_is_cut(
         assert await send(door, TEXT, encryption_algs=[cipher]) == 0
     assert kept(tmp_path) == TEXT
     assert (sum(taken) > 0) is ("gcm" in cipher)
+
+
+async def test_another_asyncssh_goes_its_own_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[int]
+) -> None:
+    """A name that is gone in a later version closes the short way, and nothing else."""
+    monkeypatch.setattr(lane, "_CIPHER", ("_iv", "_key", "_no_such_name"))
+    async with open_door(tmp_path) as door:
+        assert await send(door, TEXT) == 0
+    assert kept(tmp_path) == TEXT
+    assert taken == []
 
 
 async def test_pieces_of_two_sessions_keep_apart(tmp_path: Path, taken: list[int]) -> None:
