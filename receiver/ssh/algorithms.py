@@ -3,7 +3,8 @@
 The client's order wins in SSH, so the list that is offered decides. chacha20-poly1305, which
 is first in OpenSSH's own list and slow here, is left out: RHEL since 8 and OpenSSH since 10 then
 end on AES-GCM. OpenSSH 6.2 to 9.9 knows AES-GCM and names AES-CTR before it: such a client is heard
-before anything is offered, and is offered AES-GCM alone if it takes it. AES-CTR costs half as much again.
+before anything is offered, and is offered AES-GCM alone if it takes it. AES-CTR goes asyncssh's own,
+slower way.
 The legacy lists are those of OpenSSH 4.3p2 (EL5) and 5.3p1 (EL6), myproposal.h.
 """
 

@@ -268,7 +268,7 @@ def boot(
             run = run_qemu([*argv, *devices], stage / "console.log", seconds, until, typed)
         if run.lines or attempt == BOOTS - 1:
             break
-        print(f"the emulator hung in its firmware for {SILENT_SECONDS:.0f} s; once more", file=sys.stderr)
+        print(f"the guest said nothing for {SILENT_SECONDS:.0f} s; once more", file=sys.stderr)
     return run
 
 
@@ -281,7 +281,7 @@ def run_qemu(
 ) -> Run:
     """Run QEMU to its end and keep its console; killed after ``seconds`` or at a line with ``until``.
 
-    A run without a line: the emulator hung before there was a kernel, as it does once in a hundred boots.
+    A run without a line: the emulator hung before the kernel said a word, which was seen once.
     """
     run = Run()
     waiting = list(typed)

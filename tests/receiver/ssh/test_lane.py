@@ -172,14 +172,18 @@ async def test_a_bit_that_was_turned_over_ends_it(
 
 
 async def test_more_than_the_window_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends what it was not given room for: asyncssh's own refusal, nothing of it kept."""
+    """A client that sends what it has no room for: asyncssh's own refusal, and not a byte of it taken."""
+    delivered: list[int] = []
+
+    def deliver(channel: Any, data: bytes, _datatype: Any) -> None:
+        delivered.append(len(data))
+        channel._recv_window = 0
+
     async with open_door(tmp_path) as door:
         async with door.connect() as client:
             process = await client.create_process("cat > /d/core", encoding=None)
-            channel: Any = process.channel
-            channel._send_window = 1 << 40
-            monkeypatch.setattr(asyncssh.channel.SSHChannel, "_deliver_data", lambda *_: None)  # no new room
-            process.stdin.write(TEXT)
+            monkeypatch.setattr(asyncssh.channel.SSHChannel, "_deliver_data", deliver)
             process.stdin.write(TEXT)
             await asyncio.wait_for(client.wait_closed(), 10)
         await until(lambda: not door.door.connections)
+    assert len(delivered) == 1
